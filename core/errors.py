@@ -1,0 +1,127 @@
+"""Every error that kerasd raises on purpose.
+
+KerasdError
+├── InvalidInput            the caller sent something wrong; carries every fault found
+│   ├── InvalidJobSpec
+│   ├── InvalidImage        bytes that are not a picture we accept, or one past its limits
+│   └── InvalidQuery        a query parameter or header that cannot be understood
+├── NotFound
+│   ├── JobNotFound · EvaluationNotFound · ModelNotFound · NoModel
+├── Conflict
+│   ├── InvalidTransition   a state does not allow the move
+│   └── DatasetRequired     several views have a model of that architecture
+├── IdempotencyKeyReused    the same key came with another body
+├── ArtifactCorrupt         stored bytes do not match their recorded sha256
+├── FencedOut               another attempt owns the job; the caller must stop
+└── TrainingFailure         ends a job with a reason of the closed list
+
+The `code` is stable and part of the HTTP contract; service/problems.py maps classes to statuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.states import Reason
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with an input: where (RFC 6901 JSON pointer, or a parameter's name) and what."""
+
+    pointer: str
+    detail: str
+    code: str = "invalid"
+
+
+class KerasdError(Exception):
+    code = "internal_error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InvalidInput(KerasdError):
+    code = "invalid_input"
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.faults = tuple(faults)
+
+
+class InvalidJobSpec(InvalidInput):
+    """The job spec cannot be trained. The code tells a mistake from something not built yet."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        count = len(faults)
+        super().__init__(f"the job spec has {count} fault{'s' if count != 1 else ''}", faults)
+        unsupported = bool(faults) and all(fault.code == "not_supported_yet" for fault in faults)
+        self.code = "not_supported_yet" if unsupported else "invalid_job_spec"
+
+
+class InvalidImage(InvalidInput):
+    code = "invalid_image"
+
+
+class InvalidQuery(InvalidInput):
+    code = "invalid_query"
+
+
+class NotFound(KerasdError):
+    code = "not_found"
+
+
+class JobNotFound(NotFound):
+    code = "job_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"there is no job {job_id!r}")
+
+
+class EvaluationNotFound(NotFound):
+    code = "no_evaluation"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class NoModel(NotFound):
+    code = "no_model"
+
+
+class Conflict(KerasdError):
+    code = "conflict"
+
+
+class InvalidTransition(Conflict):
+    code = "invalid_transition"
+
+
+class DatasetRequired(Conflict):
+    code = "dataset_required"
+
+
+class IdempotencyKeyReused(KerasdError):
+    code = "idempotency_key_reused"
+
+
+class ArtifactCorrupt(KerasdError):
+    code = "artifact_corrupt"
+
+
+class FencedOut(KerasdError):
+    code = "fenced_out"
+
+    def __init__(self, job_id: str, number: int) -> None:
+        super().__init__(f"attempt {number} no longer owns job {job_id}")
+
+
+class TrainingFailure(KerasdError):
+    """Ends a job as FAILED. `detail` says what happened and what to do."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason

@@ -1,0 +1,124 @@
+"""The job spec: everything that determines a training run (the contract's POST /api/v1/jobs body)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from core.objective import Direction, Objective
+from core.optimizers import OptimizerSpec
+from core.recipes import ArchitectureSpec
+from core.schema import Schema
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+
+Loss = Literal[
+    "sparse_categorical_crossentropy",
+    "categorical_crossentropy",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "poisson",
+    "kl_divergence",
+]
+
+
+def _named(value: Any) -> Any:
+    """The short form: a bare name stands for the name with all defaults."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class DatasetSpec(Schema):
+    """What the job sees of a dataset."""
+
+    name: Name
+    view: Name | None = None
+    """a name of the client's for this view"""
+    classes: Annotated[list[str | Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=10_000)] | None = None
+    """a subset of the classes, by label or index; kept in the dataset's order"""
+    validation_fraction: Fraction = 0.15
+    test_fraction: Fraction | None = None
+    """only where the set has no test split of its own; then 0.15"""
+    split: Literal["stratified", "last"] = "stratified"
+    train_limit: Count | None = None
+    """train on at most so many images, each class in proportion"""
+    image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """pixels of a side; null: the dataset's own where the architecture can take it, else the architecture's"""
+    color: Literal["rgb", "grayscale"] | None = None
+    """null: the dataset's own"""
+    seed: Seed = 0
+    """decides the split, and nothing else"""
+
+
+class EarlyStopping(Schema):
+    monitor: Literal["val_loss", "val_accuracy", "loss", "accuracy"] = "val_loss"
+    patience: Annotated[int, Field(ge=0, le=10_000)] = 3
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    restore_best: bool = True
+
+
+class Augmentation(Schema):
+    flip: Literal["horizontal", "vertical", "both"] | None = None
+    rotation: Annotated[float, Field(ge=0, le=1)] | None = None
+    zoom: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+
+class ObjectiveSpec(Schema):
+    """Which epoch is best, and which model serves."""
+
+    metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    direction: Literal["max", "min"] | None = None
+    """null: max for an accuracy, min for a loss"""
+
+    def resolved(self) -> Objective:
+        natural = Direction.MIN if self.metric.endswith("loss") else Direction.MAX
+        return Objective(self.metric, Direction(self.direction) if self.direction else natural)
+
+
+class GradientClipping(Schema):
+    norm: Annotated[float, Field(gt=0)] | None = None
+    global_norm: Annotated[float, Field(gt=0)] | None = None
+    value: Annotated[float, Field(gt=0)] | None = None
+
+
+class Phase(Schema):
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    unfreeze_from: Name | None = None
+
+
+class JobSpec(Schema):
+    """A training run. Only `dataset` and `architecture` are required."""
+
+    dataset: Annotated[DatasetSpec, BeforeValidator(_named)]
+    architecture: Annotated[ArchitectureSpec, BeforeValidator(_named)]
+    optimizer: Annotated[OptimizerSpec, BeforeValidator(_named)] = Field(default="adam", validate_default=True)
+    loss: Loss = "sparse_categorical_crossentropy"
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 25
+    early_stopping: EarlyStopping | None = None
+    augmentation: Augmentation | None = None
+    objective: ObjectiveSpec = ObjectiveSpec()
+    learning_rate_schedule: dict[str, Any] | None = None
+    gradient_clipping: GradientClipping | None = None
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    phases: Annotated[list[Phase], Field(min_length=1, max_length=20)] | None = None
+    publish: Literal["best", "last"] = "best"
+    """which epoch's weights are evaluated and published"""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    seed: Seed = 0
+    """decides initial weights and data order: everything but the split"""
+    deterministic: bool = False
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """higher runs earlier"""
+    timeout_seconds: Annotated[float, Field(gt=0, le=10**8)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """consecutive attempts that may end without a finished epoch"""
+    tags: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=256)]],
+        Field(max_length=32),
+    ] = Field(default_factory=dict)

@@ -1,0 +1,38 @@
+"""The history of a job: one row for each finished epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from core.tables import EpochRow
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What one epoch measured. `epoch` counts from 1; a metric is None when it was not finite."""
+
+    epoch: int
+    loss: float | None
+    accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+def list_epochs(session: Session, tenant: str, job_id: str, after: int = 0) -> Sequence[EpochRow]:
+    """All epochs with a number above `after`, in order."""
+    return session.scalars(
+        select(EpochRow)
+        .where(EpochRow.tenant_id == tenant, EpochRow.job_id == job_id, EpochRow.epoch > after)
+        .order_by(EpochRow.epoch)
+    ).all()
+
+
+def delete_epochs(session: Session, tenant: str, job_id: str) -> None:
+    session.execute(delete(EpochRow).where(EpochRow.tenant_id == tenant, EpochRow.job_id == job_id))

@@ -1,0 +1,37 @@
+"""Idempotency keys: a submit that is repeated with the same key gets the first answer again, for 24 hours."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from core.errors import IdempotencyKeyReused
+from core.tables import IdempotencyKeyRow, utc_now
+
+LIFETIME = timedelta(hours=24)
+
+
+def find_answer(session: Session, tenant: str, key: str, body_sha256: str) -> dict[str, Any] | None:
+    """The first answer to this key, or None. Raises IdempotencyKeyReused when it came with another body."""
+    session.execute(delete(IdempotencyKeyRow).where(IdempotencyKeyRow.created_at < utc_now() - LIFETIME))
+    row = session.get(IdempotencyKeyRow, (tenant, key))
+    if row is None:
+        return None
+    if row.body_sha256 != body_sha256:
+        raise IdempotencyKeyReused(f"Idempotency-Key {key!r} was used with another body; use a new key")
+    return dict(row.answer)
+
+
+def remember_answer(
+    session: Session, tenant: str, key: str, body_sha256: str, job_id: str, answer: dict[str, Any]
+) -> None:
+    """Stores the answer in the transaction that makes it true."""
+    session.add(
+        IdempotencyKeyRow(
+            tenant_id=tenant, key=key, body_sha256=body_sha256, job_id=job_id, answer=answer, created_at=utc_now()
+        )
+    )
+    session.flush()

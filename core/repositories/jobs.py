@@ -1,0 +1,175 @@
+"""Jobs as their clients see them: create, read, list, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+import uuid_utils
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from core.errors import InvalidTransition, JobNotFound
+from core.repositories.events import append_event
+from core.states import Reason, State
+from core.tables import JobRow, utc_now
+from core.validation import CheckedSpec
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """What a listing is narrowed to; None means any."""
+
+    state: State | None = None
+    architecture: str | None = None
+    dataset: str | None = None
+    tag: tuple[str, str | None] | None = None
+    """a tag's key, and its value unless any will do"""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a page of a listing ended."""
+
+    created_at: datetime
+    id: str
+
+
+def create_job(session: Session, tenant: str, checked: CheckedSpec, request_id: str | None) -> JobRow:
+    """A new QUEUED job with its first event."""
+    spec = checked.spec
+    row = JobRow(
+        id=uuid_utils.uuid7().hex,
+        tenant_id=tenant,
+        state=State.QUEUED,
+        spec=checked.document,
+        spec_hash=checked.spec_hash,
+        dataset=spec.dataset.name,
+        view=checked.view,
+        architecture=spec.architecture.name,
+        priority=spec.priority,
+        tags=dict(spec.tags),
+        request_id=request_id,
+        revision=1,
+        last_event=0,
+        attempt=0,
+        fruitless_attempts=0,
+        progress={
+            "epoch": 0,
+            "epochs": spec.epochs,
+            "step": 0,
+            "steps": -(-checked.counts.train // spec.batch_size),
+            "eta_seconds": None,
+        },
+        warnings=[*checked.warnings, *duplicate_warnings(session, tenant, checked.spec_hash)],
+        created_at=utc_now(),
+    )
+    session.add(row)
+    session.flush()
+    append_event(session, tenant, row.id, "state", {"state": State.QUEUED, "actor": "client", "cause": "submitted"})
+    session.refresh(row)
+    return row
+
+
+def duplicate_warnings(session: Session, tenant: str, spec_hash: str) -> list[dict[str, Any]]:
+    """A warning when the same spec has succeeded before, with that job's id."""
+    earlier = session.scalar(
+        select(JobRow.id)
+        .where(JobRow.tenant_id == tenant, JobRow.spec_hash == spec_hash, JobRow.state == State.SUCCEEDED)
+        .order_by(JobRow.created_at.desc())
+        .limit(1)
+    )
+    if earlier is None:
+        return []
+    return [
+        {
+            "code": "duplicate_of_job",
+            "detail": f"job {earlier} has already succeeded with the same spec",
+            "job": earlier,
+        }
+    ]
+
+
+def get_job(session: Session, tenant: str, job_id: str) -> JobRow:
+    """Raises JobNotFound."""
+    row = session.scalars(select(JobRow).where(JobRow.tenant_id == tenant, JobRow.id == job_id)).one_or_none()
+    return row if row is not None else _not_found(job_id)
+
+
+def list_jobs(
+    session: Session, tenant: str, only: JobFilter, *, limit: int, after: Position | None, descending: bool
+) -> Sequence[JobRow]:
+    """Up to `limit` jobs by (created_at, id), from the position on."""
+    query = select(JobRow).where(JobRow.tenant_id == tenant)
+    for column, value in (
+        (JobRow.state, only.state),
+        (JobRow.architecture, only.architecture),
+        (JobRow.dataset, only.dataset),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if only.tag is not None:
+        key, wanted = only.tag
+        tag = JobRow.tags[key].as_string()
+        query = query.where(tag.is_not(None) if wanted is None else tag == wanted)
+    if after is not None:
+        query = query.where(_beyond(after, descending))
+    keys = (JobRow.created_at, JobRow.id)
+    return session.scalars(query.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)).all()
+
+
+def queue_position(session: Session, row: JobRow) -> int | None:
+    """How many queued jobs will start before this one, plus one; None when it does not wait."""
+    if row.state != State.QUEUED:
+        return None
+    ahead = or_(
+        JobRow.priority > row.priority,
+        and_(JobRow.priority == row.priority, _beyond(Position(row.created_at, row.id), descending=True)),
+    )
+    count = session.scalar(select(func.count()).select_from(JobRow).where(JobRow.state == State.QUEUED, ahead))
+    return 1 + (count or 0)
+
+
+def request_cancel(session: Session, tenant: str, job_id: str) -> JobRow:
+    """A queued job ends at once; a running one is asked to. Cancelling twice is harmless.
+
+    Raises JobNotFound, and InvalidTransition when the job has ended otherwise.
+    """
+    row = session.scalars(
+        select(JobRow).where(JobRow.tenant_id == tenant, JobRow.id == job_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        _not_found(job_id)
+    state = State(row.state)
+    if state in (State.CANCELLING, State.CANCELLED):
+        return row
+    target = State.CANCELLING if state.may_become(State.CANCELLING) else State.CANCELLED
+    if not state.may_become(target):
+        raise InvalidTransition(f"the job is {state} and cannot be cancelled")
+    row.state = target
+    row.reason = Reason.USER_CANCELLED
+    if target.terminal:
+        row.finished_at = utc_now()
+    session.flush()
+    append_event(
+        session,
+        tenant,
+        job_id,
+        "state",
+        {"state": target, "reason": row.reason, "actor": "client", "cause": "cancelled"},
+    )
+    session.refresh(row)
+    return row
+
+
+def _beyond(position: Position, descending: bool) -> Any:
+    created, own = JobRow.created_at, JobRow.id
+    if descending:
+        return or_(created < position.created_at, and_(created == position.created_at, own < position.id))
+    return or_(created > position.created_at, and_(created == position.created_at, own > position.id))
+
+
+def _not_found(job_id: str) -> NoReturn:
+    raise JobNotFound(job_id)

@@ -1,0 +1,76 @@
+"""Published models: versions, and which of them predictions use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, and_, select
+from sqlalchemy.orm import Session
+
+from core.errors import ModelNotFound
+from core.tables import ArtifactRow, BestRow, EvaluationRow, ModelVersionRow
+
+
+@dataclass(frozen=True)
+class ServableVersion:
+    """A version with the bytes it is loaded from."""
+
+    row: ModelVersionRow
+    artifact: ArtifactRow
+
+
+def list_best(session: Session, tenant: str) -> Sequence[ServableVersion]:
+    """The version that predictions use, for each model."""
+    rows = session.execute(
+        _versions(tenant)
+        .join(
+            BestRow,
+            and_(
+                BestRow.tenant_id == ModelVersionRow.tenant_id,
+                BestRow.name == ModelVersionRow.name,
+                BestRow.version == ModelVersionRow.version,
+            ),
+        )
+        .order_by(ModelVersionRow.name)
+    )
+    return [ServableVersion(version, artifact) for version, artifact in rows]
+
+
+def list_versions(session: Session, tenant: str, name: str) -> Sequence[ServableVersion]:
+    """All versions of a model, newest first. Raises ModelNotFound when there is none."""
+    rows = session.execute(
+        _versions(tenant).where(ModelVersionRow.name == name).order_by(ModelVersionRow.version.desc())
+    )
+    found = [ServableVersion(version, artifact) for version, artifact in rows]
+    if not found:
+        raise ModelNotFound(f"there is no model {name!r}")
+    return found
+
+
+def get_version(session: Session, tenant: str, name: str, version: int) -> ServableVersion:
+    """Raises ModelNotFound."""
+    found = session.execute(
+        _versions(tenant).where(ModelVersionRow.name == name, ModelVersionRow.version == version)
+    ).one_or_none()
+    if found is None:
+        raise ModelNotFound(f"model {name!r} has no version {version}")
+    return ServableVersion(*found)
+
+
+def find_best(session: Session, tenant: str, name: str) -> BestRow | None:
+    return session.get(BestRow, (tenant, name))
+
+
+def get_evaluation(session: Session, tenant: str, job_id: str) -> EvaluationRow | None:
+    return session.scalars(
+        select(EvaluationRow).where(EvaluationRow.tenant_id == tenant, EvaluationRow.job_id == job_id)
+    ).one_or_none()
+
+
+def _versions(tenant: str) -> Select[ModelVersionRow, ArtifactRow]:
+    return (
+        select(ModelVersionRow, ArtifactRow)
+        .join(ArtifactRow, ArtifactRow.id == ModelVersionRow.artifact_id)
+        .where(ModelVersionRow.tenant_id == tenant)
+    )

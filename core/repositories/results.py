@@ -1,0 +1,133 @@
+"""What an attempt leaves behind, written under its fence: epochs, the evaluation, the published model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.objective import Direction, Objective
+from core.repositories.attempts import Attempt, Ending, end_attempt, write_job
+from core.repositories.epochs import EpochMetrics
+from core.repositories.events import append_event
+from core.states import State
+from core.tables import ArtifactRow, BestRow, EpochRow, EvaluationRow, ModelVersionRow, utc_now
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """Bytes already in the artifact store, at `path` relative to its root."""
+
+    kind: str
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A verified model, ready to become a version."""
+
+    view: str
+    architecture: str
+    artifact: StoredArtifact
+    dataset_digest: str
+    labels: list[str]
+    input_shape: dict[str, int]
+    metrics: dict[str, float | None]
+    objective: Objective
+    parity: dict[str, float]
+
+
+def record_epoch(
+    session: Session, attempt: Attempt, metrics: EpochMetrics, progress: dict[str, Any], best: bool
+) -> None:
+    """Inserts one epoch row with its event. Raises FencedOut when another attempt owns the job."""
+    values = asdict(metrics)
+    changes: dict[str, Any] = {"progress": progress}
+    if best:
+        changes["best_epoch"] = values
+    write_job(session, attempt, **changes)
+    session.add(
+        EpochRow(
+            job_id=attempt.job_id, tenant_id=attempt.tenant, attempt=attempt.number, created_at=utc_now(), **values
+        )
+    )
+    append_event(session, attempt.tenant, attempt.job_id, "epoch", {**values, "attempt": attempt.number})
+
+
+def finish_job(session: Session, attempt: Attempt, evaluation: dict[str, Any], publication: Publication) -> int:
+    """Everything a success makes visible, in one transaction: evaluation, artifact, version, best, SUCCEEDED.
+
+    Returns the new version number. Raises FencedOut.
+    """
+    name = f"{publication.view}.{publication.architecture}"
+    summary = {key: evaluation[key] for key in ("test_loss", "test_accuracy")}
+    write_job(session, attempt, evaluation=summary, model_name=name)
+    session.add(EvaluationRow(job_id=attempt.job_id, tenant_id=attempt.tenant, data=evaluation, created_at=utc_now()))
+    version = _add_version(session, attempt, name, publication)
+    write_job(session, attempt, model_version=version)
+    _choose_best(session, attempt.tenant, name, version, publication)
+    end_attempt(session, attempt, Ending(State.SUCCEEDED, outcome="succeeded", counts_as_failure=False))
+    return version
+
+
+def _add_version(session: Session, attempt: Attempt, name: str, publication: Publication) -> int:
+    # Two jobs may publish the same name at once: the loser of the unique index (on Postgres) is tried again by the trainer.
+    newest = session.scalar(
+        select(func.max(ModelVersionRow.version)).where(
+            ModelVersionRow.tenant_id == attempt.tenant, ModelVersionRow.name == name
+        )
+    )
+    artifact = ArtifactRow(
+        tenant_id=attempt.tenant,
+        job_id=attempt.job_id,
+        attempt=attempt.number,
+        created_at=utc_now(),
+        **asdict(publication.artifact),
+    )
+    session.add(artifact)
+    session.flush()
+    row = ModelVersionRow(
+        tenant_id=attempt.tenant,
+        name=name,
+        view=publication.view,
+        architecture=publication.architecture,
+        version=(newest or 0) + 1,
+        job_id=attempt.job_id,
+        artifact_id=artifact.id,
+        dataset_digest=publication.dataset_digest,
+        labels=publication.labels,
+        input_shape=publication.input_shape,
+        metrics=publication.metrics,
+        objective={"metric": publication.objective.metric, "direction": publication.objective.direction},
+        parity=publication.parity,
+        created_at=utc_now(),
+    )
+    session.add(row)
+    session.flush()
+    return row.version
+
+
+def _choose_best(session: Session, tenant: str, name: str, version: int, publication: Publication) -> None:
+    """Serves the new version if it improves on the served one by the new job's objective; a pin stays."""
+    best = session.get(BestRow, (tenant, name), with_for_update=True)
+    if best is None:
+        session.add(BestRow(tenant_id=tenant, name=name, version=version, pinned=False, updated_at=utc_now()))
+        return
+    served = session.scalars(
+        select(ModelVersionRow.metrics).where(
+            ModelVersionRow.tenant_id == tenant, ModelVersionRow.name == name, ModelVersionRow.version == best.version
+        )
+    ).one()
+    metric = publication.objective.metric
+    if not best.pinned and publication.objective.improves(publication.metrics[metric], served.get(metric)):
+        best.version = version
+        best.updated_at = utc_now()
+
+
+def objective_of(document: dict[str, Any]) -> Objective:
+    """The objective of a normalised spec."""
+    return Objective(document["metric"], Direction(document["direction"]))

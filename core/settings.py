@@ -1,0 +1,67 @@
+"""All settings, read in this one place from KERASD_* environment variables."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+UNIX_SOCKET_PATH_LIMIT = 100
+"""sun_path holds 108 bytes on Linux and 104 on macOS, the terminator included."""
+
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class Settings(BaseSettings):
+    """Where kerasd keeps its state and which servers it uses. The defaults are the embedded set-up."""
+
+    model_config = SettingsConfigDict(env_prefix="KERASD_", frozen=True, extra="ignore")
+
+    data_dir: AbsolutePath = Field(
+        Path("kerasd-data"), validate_default=True, description="database, artifacts, broker, downloads"
+    )
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the data folder")
+    broker_url: str | None = Field(None, description="Redis URL; default: the embedded Valkey")
+    artifacts_url: str | None = Field(None, description="fsspec URL; default: a folder in the data folder")
+    host: str = Field("127.0.0.1", description="address that the API listens on")
+    port: int = Field(8000, ge=0, le=65535, description="port that the API listens on; 0: any free one")
+    dataset_files: dict[str, AbsolutePath] = Field(
+        {}, description='local files of built-in datasets, as JSON: {"mnist": "/data/mnist.npz"}'
+    )
+    offline: bool = Field(False, description="never try to download a dataset")
+    max_body_bytes: int = Field(1 << 20, ge=1024, description="limit of a control-plane request body")
+    max_predict_bytes: int = Field(16 << 20, ge=1024, description="limit of a predict request body")
+    max_image_pixels: int = Field(50_000_000, ge=1, description="most pixels an image may have")
+    poll_seconds: float = Field(2.0, gt=0, description="how often a worker looks for work without a wake-up")
+    standby: bool = Field(True, description="keep one trainer with TensorFlow imported ready")
+    log_format: str = Field("console", pattern="^(console|json)$", description="console or json")
+
+    @cached_property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'kerasd.sqlite3'}"
+
+    @cached_property
+    def broker(self) -> str:
+        return self.broker_url or f"redis+socket://{self.broker_socket}"
+
+    @cached_property
+    def broker_socket(self) -> Path:
+        """The embedded Valkey's unix socket: in the data folder unless its path would be too long."""
+        path = self.data_dir / "broker" / "valkey.sock"
+        if len(str(path).encode()) <= UNIX_SOCKET_PATH_LIMIT:
+            return path
+        name = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"kerasd-{name}" / "valkey.sock"
+
+    @cached_property
+    def artifacts(self) -> str:
+        return self.artifacts_url or str(self.data_dir / "artifacts")
+
+    @cached_property
+    def downloads(self) -> Path:
+        return self.data_dir / "downloads"

@@ -1,0 +1,59 @@
+"""The states of a job, the moves each allows, and the closed list of reasons for an end."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job stands. Each state owns its legal moves; `move` refuses the others."""
+
+    QUEUED = "QUEUED"  # waits for a worker
+    RUNNING = "RUNNING"  # an attempt holds its lease
+    PAUSING = "PAUSING"  # asked to pause; the attempt is still writing its checkpoint
+    PAUSED = "PAUSED"  # checkpoint written, device free
+    CANCELLING = "CANCELLING"  # asked to stop; the attempt has not ended yet
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        return not NEXT[self]
+
+    def may_become(self, other: State) -> bool:
+        return other in NEXT[self]
+
+
+NEXT: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.FAILED}),
+    State.RUNNING: frozenset({State.SUCCEEDED, State.FAILED, State.QUEUED, State.PAUSING, State.CANCELLING}),
+    State.PAUSING: frozenset({State.PAUSED, State.SUCCEEDED, State.FAILED, State.CANCELLING}),
+    State.PAUSED: frozenset({State.QUEUED, State.CANCELLED}),
+    # A job that finishes while a cancel is on its way may still end as SUCCEEDED or FAILED.
+    State.CANCELLING: frozenset({State.CANCELLED, State.SUCCEEDED, State.FAILED}),
+    State.SUCCEEDED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+HELD = (State.RUNNING, State.PAUSING, State.CANCELLING)
+"""States in which an attempt owns the job."""
+
+
+class Reason(StrEnum):
+    """Why a job ended as it did; null while there is nothing to explain."""
+
+    USER_CANCELLED = "USER_CANCELLED"
+    INVALID_DATASET = "INVALID_DATASET"
+    DIVERGED = "DIVERGED"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    GPU_OUT_OF_MEMORY = "GPU_OUT_OF_MEMORY"
+    TIMEOUT = "TIMEOUT"
+    STALLED = "STALLED"
+    WORKER_LOST = "WORKER_LOST"
+    NATIVE_CRASH = "NATIVE_CRASH"
+    DISK_FULL = "DISK_FULL"
+    ARTIFACT_REJECTED = "ARTIFACT_REJECTED"
+    PRUNED = "PRUNED"
+    INTERNAL_ERROR = "INTERNAL_ERROR"

@@ -1,0 +1,64 @@
+"""Wake-ups: messages that say "look at the queue". They carry no state, so losing or repeating one is harmless."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+WAKE = "kerasd.wake"
+QUEUE = "kerasd"
+SOCKET_TIMEOUT_SECONDS = 2.0
+
+
+def celery_app(broker_url: str) -> Celery:
+    """A Celery app that never waits for its broker longer than a moment and never keeps results."""
+    app = Celery("kerasd", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_publish_retry=False,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_timeout": SOCKET_TIMEOUT_SECONDS,
+            "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
+            "health_check_interval": 10,
+            "retry_on_timeout": False,
+        },
+    )
+    return app
+
+
+class WakeUps:
+    """Sends wake-ups. A broker that is away costs at most a moment: workers find the row on their own."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._app = celery_app(broker_url)
+
+    def send(self, job_id: str) -> bool:
+        """Whether the broker took the message."""
+        try:
+            self._app.send_task(WAKE, args=[job_id], queue=QUEUE, expires=60)
+        except (OperationalError, OSError):
+            return False
+        return True
+
+    def reachable(self) -> bool:
+        """Whether the broker answers a ping, within SOCKET_TIMEOUT_SECONDS."""
+        try:
+            with self._app.connection_for_write() as connection:
+                channel: Any = connection.default_channel  # of kombu's Redis transport: it has the client
+                channel.client.ping()
+        except (OperationalError, OSError, RedisError):
+            return False
+        return True
