@@ -1,0 +1,1 @@
+"""The training side: a Celery app that is woken, a supervisor, and one trainer process for each attempt."""

@@ -1,0 +1,28 @@
+"""Ends a training whose loss is no longer a number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from core.errors import TrainingFailure
+from core.states import Reason
+
+
+class DivergenceGuard(keras.callbacks.Callback):  # type: ignore[misc]
+    """Raises, where Keras's TerminateOnNaN would end gracefully and look like a success."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            detail = f"the loss became {loss} in epoch {self._epoch}; use a lower learning rate or another optimizer"
+            raise TrainingFailure(Reason.DIVERGED, detail)

@@ -1,0 +1,63 @@
+"""One finished epoch, one row, one commit."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import keras
+
+from core.repositories.epochs import EpochMetrics
+from core.repositories.results import record_epoch
+from worker.callbacks.best_epoch import BestEpoch
+from worker.callbacks.progress_reporter import ProgressReporter
+from worker.ledger import Ledger
+
+
+class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Goes after BestEpoch and ProgressReporter. `history` holds what was recorded."""
+
+    def __init__(self, ledger: Ledger, best: BestEpoch, progress: ProgressReporter, images: int) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._best = best
+        self._progress = progress
+        self._images = images
+        self._began = 0.0
+        self._trained = 0.0
+        self.history: list[EpochMetrics] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._began = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._trained = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        values = logs or {}
+        metrics = EpochMetrics(
+            epoch=epoch + 1,
+            loss=_finite(values.get("loss")),
+            accuracy=_finite(values.get("accuracy")),
+            val_loss=_finite(values.get("val_loss")),
+            val_accuracy=_finite(values.get("val_accuracy")),
+            learning_rate=float(self.model.optimizer.learning_rate),
+            seconds=round(time.monotonic() - self._began, 4),
+            # The training part alone: validation is not what a learning rate or batch size changes.
+            images_per_second=round(self._images / max(self._trained - self._began, 1e-9), 1),
+        )
+        progress, best = self._progress.snapshot(), self._best.epoch == epoch + 1
+        self._ledger.write(lambda session, attempt: record_epoch(session, attempt, metrics, progress, best))
+        self.history.append(metrics)
+        _print(metrics, progress["epochs"])
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _print(metrics: EpochMetrics, epochs: int) -> None:
+    shown = {name: getattr(metrics, name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    figures = "  ".join(f"{name} {value:.4f}" for name, value in shown.items() if value is not None)
+    print(f"epoch {metrics.epoch}/{epochs}  {figures}  {metrics.images_per_second:.0f} images/s", flush=True)

@@ -1,0 +1,58 @@
+"""Writes to the job's row how far the training is, at most once a second."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+
+from core.repositories.attempts import write_job
+from worker.ledger import Ledger
+
+REPORT_SECONDS = 1.0
+
+
+class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]
+    """`snapshot` is the job's progress as the API shows it: epoch under way, step, seconds left."""
+
+    def __init__(self, ledger: Ledger, epochs: int, steps: int) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._epochs = epochs
+        self._steps = steps
+        self._epoch = 0
+        self._step = 0
+        self._started = 0.0
+        self._reported = 0.0
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "epoch": self._epoch,
+            "epochs": self._epochs,
+            "step": self._step,
+            "steps": self._steps,
+            "eta_seconds": self._eta(),
+        }
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch, self._step = epoch + 1, 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # A chunk of steps_per_execution may reach past the epoch's last step.
+        self._step = min(batch + 1, self._steps)
+        now = time.monotonic()
+        if now - self._reported >= REPORT_SECONDS:
+            self._reported = now
+            progress = self.snapshot()
+            self._ledger.write(lambda session, attempt: write_job(session, attempt, progress=progress))
+
+    def _eta(self) -> float | None:
+        done = (self._epoch - 1) * self._steps + self._step
+        if done <= 0:
+            return None
+        left = self._epochs * self._steps - done
+        return round((time.monotonic() - self._started) / done * left, 1)

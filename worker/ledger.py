@@ -1,0 +1,37 @@
+"""The trainer's pen: every write of an attempt, fenced, and tried again while the database is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from core.database import Database
+from core.repositories.attempts import LEASE_SECONDS, Attempt
+
+Result = TypeVar("Result")
+
+RETRY_SECONDS = 0.5
+
+
+class Ledger:
+    """Writes as one attempt. Each call is one transaction."""
+
+    def __init__(self, database: Database, attempt: Attempt) -> None:
+        self._database = database
+        self.attempt = attempt
+
+    def write(self, work: Callable[[Session, Attempt], Result]) -> Result:
+        """Runs `work` in a transaction. Raises FencedOut, and OperationalError once a lease's time was tried in vain."""
+        deadline = time.monotonic() + LEASE_SECONDS
+        while True:
+            try:
+                with self._database.transaction() as session:
+                    return work(session, self.attempt)
+            except OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(RETRY_SECONDS)

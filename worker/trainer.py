@@ -1,0 +1,121 @@
+"""`python -m worker.trainer PARENT`: imports TensorFlow, waits for one assignment on standard input, runs it, exits.
+
+One process for each attempt: TensorFlow keeps its memory and its devices for life and does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import traceback
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn
+
+from core.database import Database  # before TensorFlow, whose own SQLite it must not get
+from worker.host import die_with_parent
+
+ENDED = 0
+"""Exit code: the attempt's end is in the database."""
+FENCED_OUT = 3
+"""Exit code: another attempt owns the job; nothing was written."""
+
+READY_LINE = "kerasd trainer ready"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the supervisor hands a trainer, as one line of JSON."""
+
+    tenant: str
+    job_id: str
+    number: int
+    spec: dict[str, Any]
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self)) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Assignment:
+        return cls(**json.loads(line))
+
+
+def main() -> int:
+    die_with_parent(int(sys.argv[1]))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import_training()
+    print(READY_LINE, flush=True)
+    line = sys.stdin.readline()
+    if not line:  # the supervisor closed the pipe: this standby is not needed
+        return ENDED
+    return train(Assignment.from_line(line))
+
+
+def import_training() -> None:
+    """Everything that an attempt imports, so that a standby has it in memory."""
+    import onnxruntime  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+    import tf2onnx  # noqa: F401
+
+    import worker.training  # noqa: F401
+
+
+def train(assignment: Assignment) -> int:
+    """Runs the attempt and records how it ended. Returns the exit code."""
+    from core.errors import FencedOut, TrainingFailure
+    from core.repositories.attempts import Attempt, Ending, end_attempt
+    from core.settings import Settings
+    from core.states import State
+    from worker.ledger import Ledger
+    from worker.training import run_attempt
+
+    settings = Settings()
+    database = Database(settings.database)
+    ledger = Ledger(database, Attempt(assignment.tenant, assignment.job_id, assignment.number))
+    try:
+        try:
+            run_attempt(assignment.spec, ledger, settings)
+        except FencedOut:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is becomes the job's recorded reason)
+            traceback.print_exc()
+            failure = error if isinstance(error, TrainingFailure) else explain(error)
+            ending = Ending(State.FAILED, outcome="failed", reason=failure.reason, detail=failure.detail)
+            ledger.write(lambda session, attempt: end_attempt(session, attempt, ending))
+    except FencedOut as fenced:
+        print(fenced.detail, flush=True)
+        return FENCED_OUT
+    finally:
+        database.close()
+    return ENDED
+
+
+def explain(error: Exception) -> Any:
+    """The TrainingFailure that an unexpected error amounts to."""
+    import tensorflow as tf
+
+    from core.errors import TrainingFailure
+    from core.states import Reason
+
+    text = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        reason = Reason.GPU_OUT_OF_MEMORY if on_gpu else Reason.OUT_OF_MEMORY
+        return TrainingFailure(reason, f"memory ran out; use a smaller batch_size or image_size ({text})")
+    if isinstance(error, MemoryError):
+        return TrainingFailure(Reason.OUT_OF_MEMORY, "memory ran out; use a smaller batch_size or image_size")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return TrainingFailure(Reason.DISK_FULL, "the disk is full; free space and submit the job again")
+    return TrainingFailure(Reason.INTERNAL_ERROR, f"{text}; the job's log has the traceback")
+
+
+def leave(code: int) -> NoReturn:
+    """Exits at once: TensorFlow's teardown takes a second and has nothing left to save."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    leave(main())
