@@ -1,0 +1,46 @@
+"""`python -m service [--fd N]`: runs the API, on a socket that is already listening if one is handed over."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import structlog
+import uvicorn
+from pydantic import ValidationError
+
+from core.logs import configure_logging
+from core.settings import Settings
+from service.app import create_app
+from service.predictions.app import tune_garbage_collector
+
+SHUTDOWN_SECONDS = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m service")
+    parser.add_argument("--fd", type=int, help="file descriptor of a listening socket")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit(f"kerasd: the settings have faults:\n{error}")
+    configure_logging(settings.log_format)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        fd=arguments.fd,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    tune_garbage_collector()
+    structlog.get_logger("kerasd.api").info("the API starts", database=settings.database.split("@")[-1])
+    uvicorn.Server(config).run()
+
+
+if __name__ == "__main__":
+    main()

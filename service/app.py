@@ -1,0 +1,115 @@
+"""The API as one ASGI application: predictions by a raw application, everything else by FastAPI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from importlib.metadata import version
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from core.artifacts import ArtifactStore
+from core.database import Database
+from core.errors import Fault, InvalidQuery, KerasdError
+from core.settings import Settings
+from core.tables import LOCAL_TENANT
+from core.wakeups import WakeUps
+from service.architectures.routes import router as architectures
+from service.context import Context
+from service.documentation import document
+from service.jobs.result_routes import router as job_results
+from service.jobs.routes import router as jobs
+from service.models.routes import router as models
+from service.operations.routes import router as operations
+from service.predictions.app import PredictApp
+from service.predictions.catalogue import Catalogue
+from service.predictions.openapi import PATHS as PREDICT_PATHS
+from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, HttpError, problem
+from service.requests import RequestIds
+
+log = structlog.get_logger("kerasd.api")
+
+PREDICT_PREFIX = "/api/v1/predict/"
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The whole API over the configured database, broker and artifacts."""
+    database = Database(settings.database)
+    context = Context(settings, database, WakeUps(settings.broker))
+    catalogue = Catalogue(database, ArtifactStore(settings.artifacts), LOCAL_TENANT)
+    control_plane = RequestIds(_control_plane(context, catalogue))
+    predictions = PredictApp(catalogue, settings)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PREDICT_PREFIX):
+            await predictions(scope, receive, send)
+        else:
+            await control_plane(scope, receive, send)
+
+    return app
+
+
+def _control_plane(context: Context, catalogue: Catalogue) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await catalogue.start()
+        yield
+        await catalogue.stop()
+        context.database.close()
+
+    app = FastAPI(
+        title="kerasd",
+        version=version("kerasd"),
+        description="Trains and serves Keras image classifiers. Errors are RFC 9457 problems with a stable `code`.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    for router in (jobs, job_results, models, architectures, operations):
+        app.include_router(router)
+    document(app, PREDICT_PATHS)
+    _answer_problems(app)
+    return app
+
+
+def _answer_problems(app: FastAPI) -> None:
+    def answer(request: Request, error: Exception) -> JSONResponse:
+        known = _as_known(error, request)
+        status, body = problem(known, request.state.request_id)
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("unexpected error", path=request.url.path, exc_info=error)
+        elif isinstance(error, DBAPIError | PoolTimeout):
+            log.warning("database trouble", path=request.url.path, error=str(error.args[0] if error.args else error))
+        return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+    for kind in (KerasdError, RequestValidationError, HTTPException, DBAPIError, PoolTimeout, Exception):
+        app.add_exception_handler(kind, answer)
+
+
+def _as_known(error: Exception, request: Request) -> Exception:
+    """FastAPI's and Starlette's own errors in our words."""
+    if isinstance(error, RequestValidationError):
+        faults = [
+            Fault("/" + "/".join(map(str, entry["loc"])), entry["msg"][:1].lower() + entry["msg"][1:])
+            for entry in error.errors()
+        ]
+        return InvalidQuery("the request has a fault", faults)
+    if isinstance(error, HTTPException):
+        status = HTTPStatus(error.status_code)
+        details = {
+            HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}",
+            HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+        }
+        return HttpError(status, status.phrase.lower().replace(" ", "_"), details.get(status, str(error.detail)))
+    return error

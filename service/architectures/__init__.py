@@ -1,0 +1,1 @@
+"""Architectures over HTTP: options, layers, counts; all computed from the recipes."""

@@ -1,0 +1,154 @@
+"""What jobs look like on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from core.schema import Schema
+from core.states import Reason, State
+from core.tables import EpochRow, JobRow
+from core.validation import CheckedSpec
+
+
+class ProgressView(BaseModel):
+    epoch: int = Field(description="the epoch under way, from 1; 0 before the first")
+    epochs: int
+    step: int
+    steps: int = Field(description="steps of an epoch")
+    eta_seconds: float | None
+
+
+class EpochView(BaseModel):
+    epoch: int
+    loss: float | None
+    accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+class ModelReference(BaseModel):
+    name: str
+    version: int
+
+
+class EvaluationSummary(BaseModel):
+    test_loss: float | None
+    test_accuracy: float
+
+
+class JobView(BaseModel):
+    id: str
+    state: State
+    reason: Reason | None
+    detail: str | None
+    spec: dict[str, Any] = Field(description="the normalised job spec")
+    spec_hash: str
+    attempt: int
+    progress: ProgressView
+    best_epoch: EpochView | None
+    evaluation: EvaluationSummary | None
+    model: ModelReference | None
+    warnings: list[dict[str, Any]]
+    queue_position: int | None
+    tags: dict[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    etag: str
+
+
+class JobPage(BaseModel):
+    items: list[JobView]
+    next_page_token: str | None
+
+
+class EpochList(BaseModel):
+    items: list[EpochView]
+
+
+class NetworkView(BaseModel):
+    parameters: int
+    trainable_parameters: int
+    output_shape: list[int]
+
+
+class DatasetView(BaseModel):
+    train: int
+    validation: int
+    test: int
+    classes: list[str]
+
+
+class ValidationView(BaseModel):
+    """The answer to `?validate_only=true`."""
+
+    spec: dict[str, Any]
+    spec_hash: str
+    network: NetworkView
+    dataset: DatasetView
+    warnings: list[dict[str, Any]]
+
+
+class CancelRequest(Schema):
+    keep_best: bool = False
+
+
+JobOrder = Literal["created_at", "-created_at"]
+
+
+def etag_of(row: JobRow, position: int | None) -> str:
+    """Changes whenever the job's view does, its place in the queue included."""
+    return f'"{row.revision}"' if position is None else f'"{row.revision}.{position}"'
+
+
+def view_job(row: JobRow, position: int | None) -> JobView:
+    model = None
+    if row.model_name is not None and row.model_version is not None:
+        model = ModelReference(name=row.model_name, version=row.model_version)
+    return JobView(
+        id=row.id,
+        state=State(row.state),
+        reason=Reason(row.reason) if row.reason else None,
+        detail=row.detail,
+        spec=row.spec,
+        spec_hash=row.spec_hash,
+        attempt=row.attempt,
+        progress=ProgressView(**row.progress),
+        best_epoch=EpochView(**row.best_epoch) if row.best_epoch else None,
+        evaluation=EvaluationSummary(**row.evaluation) if row.evaluation else None,
+        model=model,
+        warnings=row.warnings,
+        queue_position=position,
+        tags=row.tags,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        etag=etag_of(row, position),
+    )
+
+
+def view_epoch(row: EpochRow) -> EpochView:
+    return EpochView.model_validate(row, from_attributes=True)
+
+
+def view_validation(checked: CheckedSpec, warnings: list[dict[str, Any]]) -> ValidationView:
+    counts, network = checked.counts, checked.network
+    return ValidationView(
+        spec=checked.document,
+        spec_hash=checked.spec_hash,
+        network=NetworkView(
+            parameters=network.parameters,
+            trainable_parameters=network.trainable_parameters,
+            output_shape=list(network.output_shape),
+        ),
+        dataset=DatasetView(
+            train=counts.train, validation=counts.validation, test=counts.test, classes=list(checked.labels)
+        ),
+        warnings=[*checked.warnings, *warnings],
+    )

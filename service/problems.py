@@ -1,0 +1,67 @@
+"""RFC 9457 problems: the one place where errors become HTTP answers."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from core import errors
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+
+STATUSES: dict[type[Exception], HTTPStatus] = {
+    errors.InvalidJobSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ArtifactCorrupt: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class HttpError(errors.KerasdError):
+    """An error that exists only in HTTP: a body too large, an unknown path, a wrong method."""
+
+    def __init__(self, status: HTTPStatus, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+
+
+def status_of(error: Exception) -> HTTPStatus:
+    if isinstance(error, HttpError):
+        return error.status
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            return STATUSES[kind]
+    if isinstance(error, DBAPIError | PoolTimeout):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def problem(error: Exception, request_id: str) -> tuple[HTTPStatus, dict[str, Any]]:
+    """The status and body for any error. What is not ours says nothing of its insides."""
+    status = status_of(error)
+    if isinstance(error, errors.KerasdError):
+        code, detail = error.code, error.detail
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+        code, detail = "database_unavailable", "the database does not answer; try again"
+    else:
+        code, detail = "internal_error", "something went wrong here; the log has it under this request_id"
+    body: dict[str, Any] = {
+        "type": f"urn:kerasd:problem:{code}",
+        "title": status.phrase,
+        "status": int(status),
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+    if isinstance(error, errors.InvalidInput) and error.faults:
+        body["errors"] = [
+            {"pointer": fault.pointer, "detail": fault.detail, "code": fault.code} for fault in error.faults
+        ]
+    return status, body
