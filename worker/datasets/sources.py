@@ -113,7 +113,10 @@ def _read_file(info: DatasetInfo, files: list[Path]) -> RawDataset:
 
 
 def _read_npz(file: Path) -> RawDataset:
-    with np.load(file, allow_pickle=False) as arrays:
+    if not zipfile.is_zipfile(file):
+        raise ValueError(f"{file.name} is not an npz archive")
+    # NumPy leaves a file that it opened itself open when the archive is torn.
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         missing = {"x_train", "y_train", "x_test", "y_test"} - set(arrays.files)
         if missing:
             raise ValueError(f"{file.name} lacks {', '.join(sorted(missing))}")
