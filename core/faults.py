@@ -43,6 +43,11 @@ def pointer_in(body: Any, location: Sequence[int | str]) -> str:
     return "".join(f"/{step}" for step in steps)
 
 
+def steps_of(pointer: str) -> list[str]:
+    """The unescaped steps of an RFC 6901 pointer."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
 def _fault(location: Sequence[int | str], kind: str, message: str, context: Mapping[str, Any], body: Any) -> Fault:
     match kind:
         case "extra_forbidden":
@@ -56,10 +61,11 @@ def _fault(location: Sequence[int | str], kind: str, message: str, context: Mapp
             return Fault(pointer_in(body, (*location, "name")), detail, "unknown_name")
         case "model_type" | "dict_type":
             return Fault(pointer_in(body, location), "must be an object")
-    return Fault(pointer_in(body, location), _plain(message))
+    return Fault(pointer_in(body, location), plain(message))
 
 
-def _plain(message: str) -> str:
+def plain(message: str) -> str:
+    """Pydantic's message in our words."""
     for pydantics, ours in _WORDS:
         message = message.replace(pydantics, ours)
     return message[:1].lower() + message[1:]

@@ -12,6 +12,7 @@ Pillow's can be reached and a size is judged from the header, before anything is
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping
 from io import BytesIO
@@ -25,6 +26,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from core.errors import InvalidImage
+
+# Of broken metadata in good pictures; the sender is not there to read it.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Pixels = NDArray[np.uint8]
 """(height, width, channels), 0-255."""

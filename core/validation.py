@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from core.datasets import BUILTIN_DATASETS, DatasetInfo
 from core.errors import Fault, InvalidJobSpec
-from core.faults import pointer_in, validation_faults
+from core.faults import pointer_in, steps_of, validation_faults
 from core.jobspec import DatasetSpec, JobSpec
 from core.layers import LayerSpec, NetworkSummary, Shape, ShapeError
 from core.recipes import RECIPES, network_layers, network_summary
@@ -60,49 +60,64 @@ class CheckedSpec:
 
 def check_spec(body: Any) -> CheckedSpec:
     """Checks a parsed JSON body. Raises InvalidJobSpec with all faults, each with a JSON pointer."""
+    faults: list[Fault] = []
+    spec = _parse(body, faults)
+    checked = _check_meaning(spec, faults) if spec is not None else None
+    if faults or checked is None:
+        raise InvalidJobSpec(_in_body(faults, body))
+    return checked
+
+
+def _parse(body: Any, faults: list[Fault]) -> JobSpec | None:
+    """The spec, or what is left of it without its faulty fields, so that the rest is checked all the same."""
     try:
-        spec = JobSpec.model_validate(body)
+        return JobSpec.model_validate(body)
     except ValidationError as error:
-        raise InvalidJobSpec(validation_faults(error, body)) from None
-    faults = _unsupported(spec)
+        faults += validation_faults(error, body)
+    try:
+        return JobSpec.model_validate(_usable_part(body, faults))
+    except ValidationError:
+        return None  # nothing usable is left where the dataset or the architecture should be
+
+
+def _usable_part(body: Any, faults: Sequence[Fault]) -> Any:
+    """The body without its faulty fields; of the dataset and the architecture only their own faulty fields go."""
+    if not isinstance(body, dict):
+        return body
+    rest = {key: dict(value) if isinstance(value, dict) else value for key, value in body.items()}
+    for fault in faults:
+        first, *deeper = steps_of(fault.pointer)
+        part = rest.get(first)
+        if first in ("dataset", "architecture") and isinstance(part, dict) and deeper:
+            part.pop(deeper[0], None)
+        else:
+            rest.pop(first, None)
+    return rest
+
+
+def _check_meaning(spec: JobSpec, faults: list[Fault]) -> CheckedSpec | None:
+    faults += _unsupported(spec)
     info = BUILTIN_DATASETS.get(spec.dataset.name)
     if info is None:
         known = ", ".join(BUILTIN_DATASETS)
-        faults.append(
-            Fault("/dataset/name", f"there is no dataset {spec.dataset.name!r}; known are {known}", "unknown_dataset")
-        )
-        raise InvalidJobSpec(_in_body(faults, body))
-    return _check_with_dataset(spec, info, faults, body)
-
-
-def _check_with_dataset(spec: JobSpec, info: DatasetInfo, faults: list[Fault], body: Any) -> CheckedSpec:
+        detail = f"there is no dataset {spec.dataset.name!r}; known are {known}"
+        faults.append(Fault("/dataset/name", detail, "unknown_dataset"))
+        return None
     labels = _chosen_labels(spec.dataset, info, faults)
     dataset = _normalised_dataset(spec, info, labels, faults)
     counts = _split_counts(dataset, info, labels, faults)
     input_shape = _input_shape(dataset)
-    network = None
     try:
         network = network_summary(spec.architecture, input_shape, len(labels))
     except ShapeError as error:
-        faults.append(
-            Fault(
-                "/dataset/image_size",
-                f"{spec.architecture.name} cannot take {_sides(input_shape)} images: {error}",
-                "shape_mismatch",
-            )
-        )
-    if faults or network is None:
-        raise InvalidJobSpec(_in_body(faults, body))
-    objective = spec.objective.resolved()
-    normalised = spec.model_copy(
-        update={
-            "dataset": dataset,
-            "objective": spec.objective.model_copy(update={"direction": objective.direction.value}),
-        }
-    )
-    return CheckedSpec(
-        normalised, info, labels, input_shape, counts, network, view_name(dataset), tuple(_warnings(spec))
-    )
+        detail = f"{spec.architecture.name} cannot take {_sides(input_shape)} images: {error}"
+        faults.append(Fault("/dataset/image_size", detail, "shape_mismatch"))
+        return None
+    direction = spec.objective.resolved().direction.value
+    objective = spec.objective.model_copy(update={"direction": direction})
+    normalised = spec.model_copy(update={"dataset": dataset, "objective": objective})
+    warnings = tuple(_warnings(spec))
+    return CheckedSpec(normalised, info, labels, input_shape, counts, network, view_name(dataset), warnings)
 
 
 def split_plan(dataset: DatasetSpec) -> SplitPlan:
@@ -136,7 +151,7 @@ def chosen_classes(dataset: DatasetSpec, info: DatasetInfo) -> tuple[int, ...]:
 
 def _in_body(faults: Sequence[Fault], body: Any) -> list[Fault]:
     """Points at the short form where the body used it: /dataset, not /dataset/name."""
-    return [Fault(pointer_in(body, fault.pointer.split("/")[1:]), fault.detail, fault.code) for fault in faults]
+    return [Fault(pointer_in(body, steps_of(fault.pointer)), fault.detail, fault.code) for fault in faults]
 
 
 def _unsupported(spec: JobSpec) -> list[Fault]:

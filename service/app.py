@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from core.artifacts import ArtifactStore
 from core.database import Database
 from core.errors import Fault, InvalidQuery, KerasdError
+from core.faults import plain
 from core.settings import Settings
 from core.tables import LOCAL_TENANT
 from core.wakeups import WakeUps
@@ -86,7 +87,9 @@ def _answer_problems(app: FastAPI) -> None:
     def answer(request: Request, error: Exception) -> JSONResponse:
         known = _as_known(error, request)
         status, body = problem(known, request.state.request_id)
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+        headers = dict(getattr(error, "headers", None) or {})  # Starlette's 405 brings Allow
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("unexpected error", path=request.url.path, exc_info=error)
         elif isinstance(error, DBAPIError | PoolTimeout):
@@ -100,10 +103,7 @@ def _answer_problems(app: FastAPI) -> None:
 def _as_known(error: Exception, request: Request) -> Exception:
     """FastAPI's and Starlette's own errors in our words."""
     if isinstance(error, RequestValidationError):
-        faults = [
-            Fault("/" + "/".join(map(str, entry["loc"])), entry["msg"][:1].lower() + entry["msg"][1:])
-            for entry in error.errors()
-        ]
+        faults = [Fault("/" + "/".join(map(str, entry["loc"])), plain(entry["msg"])) for entry in error.errors()]
         return InvalidQuery("the request has a fault", faults)
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.status_code)

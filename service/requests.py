@@ -32,7 +32,7 @@ class RequestIds:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-                _log_request(scope, message["status"], started)
+                _log_request(scope, int(message["status"]), started)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

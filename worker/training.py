@@ -11,6 +11,7 @@ import keras
 from sqlalchemy.orm import Session
 
 from core.artifacts import ArtifactStore
+from core.failpoints import failpoint
 from core.jobspec import JobSpec
 from core.repositories.attempts import Attempt, add_warning, record_environment
 from core.repositories.epochs import EpochMetrics
@@ -54,6 +55,7 @@ def run_attempt(document: dict[str, Any], ledger: Ledger, settings: Settings) ->
 
     Raises TrainingFailure when the job itself is at fault, FencedOut when another attempt owns it.
     """
+    failpoint("attempt.starts")
     checked = check_spec(document)
     devices = prepare_devices()
     raw = load_builtin(checked.info, settings)
@@ -133,6 +135,7 @@ def _finish(
         objective=spec.objective.resolved(),
         parity=parity,
     )
+    failpoint("attempt.before_finish")
     version = ledger.write(lambda session, attempt: finish_job(session, attempt, evaluation, publication))
     print(f"test accuracy {evaluation['test_accuracy']:.4f}; published as version {version}", flush=True)
 

@@ -1,0 +1,134 @@
+"""The main job, end to end: submit over HTTP, train on real digits, watch, publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stack import Stack, until
+
+
+@pytest.fixture(scope="module")
+def trained(service: Stack) -> dict[str, Any]:
+    """A job that has trained LeNet on the digits."""
+    return service.wait_ended(service.submit(epochs=12, tags={"course": "cv"})["id"])
+
+
+class TestTraining:
+    def test_it_succeeds_with_good_validation_accuracy(self, trained: dict[str, Any]) -> None:
+        assert trained["state"] == "SUCCEEDED", trained
+        assert trained["best_epoch"]["val_accuracy"] >= 0.95
+        assert trained["evaluation"]["test_accuracy"] >= 0.93
+        assert trained["model"] == {"name": "digits.lenet", "version": 1}
+
+    def test_every_epoch_is_kept(self, service: Stack, trained: dict[str, Any]) -> None:
+        epochs = service.http.get(f"/api/v1/jobs/{trained['id']}/epochs").json()["items"]
+        assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
+        assert all(epoch["images_per_second"] > 0 for epoch in epochs)
+        later = service.http.get(f"/api/v1/jobs/{trained['id']}/epochs", params={"after": 10}).json()["items"]
+        assert later == epochs[10:]
+
+    def test_the_best_epoch_is_the_one_with_the_best_validation_accuracy(
+        self, service: Stack, trained: dict[str, Any]
+    ) -> None:
+        epochs = service.http.get(f"/api/v1/jobs/{trained['id']}/epochs").json()["items"]
+        assert trained["best_epoch"] == max(epochs, key=lambda epoch: epoch["val_accuracy"])
+
+    def test_the_evaluation_adds_up(self, service: Stack, trained: dict[str, Any]) -> None:
+        evaluation = service.http.get(f"/api/v1/jobs/{trained['id']}/evaluation").json()
+        matrix = evaluation["confusion_matrix"]
+        assert evaluation["labels"] == [str(digit) for digit in range(10)]
+        assert sum(map(sum, matrix)) == evaluation["images"] == 269
+        hits = sum(matrix[number][number] for number in range(10))
+        assert hits / 269 == pytest.approx(evaluation["test_accuracy"])
+        assert [entry["support"] for entry in evaluation["per_class"]] == [sum(row) for row in matrix]
+        assert evaluation["epoch"] == trained["best_epoch"]["epoch"]
+        assert evaluation["last_epoch"]["epoch"] == 12
+
+    def test_logs_tell_the_epochs(self, service: Stack, trained: dict[str, Any]) -> None:
+        def whole() -> str | None:
+            text = service.http.get(f"/api/v1/jobs/{trained['id']}/logs").text
+            return text if "published" in text else None
+
+        text = until(whole, 10, "the log has the trainer's last line")
+        assert text.startswith("--- attempt 1 ---\nlenet with 82,826 parameters on digits")
+        assert "epoch 12/12" in text
+
+    def test_the_attempt_records_what_it_ran_with(self, service: Stack, trained: dict[str, Any]) -> None:
+        from sqlalchemy import select
+
+        from core.tables import AttemptRow
+
+        with service.database.snapshot() as session:
+            environment = session.scalars(
+                select(AttemptRow.environment).where(AttemptRow.job_id == trained["id"])
+            ).one()
+        assert environment is not None
+        assert len(environment["dataset_digest"]) == 64
+        assert environment["versions"]["keras"]
+
+
+class TestCurves:
+    def test_png(self, service: Stack, trained: dict[str, Any]) -> None:
+        answer = service.http.get(f"/api/v1/jobs/{trained['id']}/curves.png")
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.content.startswith(b"\x89PNG")
+
+    def test_svg_has_solid_and_dashed_lines(self, service: Stack, trained: dict[str, Any]) -> None:
+        answer = service.http.get(f"/api/v1/jobs/{trained['id']}/curves.svg")
+        assert answer.headers["content-type"] == "image/svg+xml"
+        assert "stroke-dasharray" in answer.text
+
+    def test_csv_has_a_line_for_each_epoch(self, service: Stack, trained: dict[str, Any]) -> None:
+        lines = service.http.get(f"/api/v1/jobs/{trained['id']}/curves.csv").text.splitlines()
+        assert len(lines) == 13
+        assert lines[0].startswith("epoch,loss,accuracy")
+
+
+class TestPrediction:
+    def test_the_published_model_classifies_held_out_digits(self, service: Stack, trained: dict[str, Any]) -> None:
+        right = 0
+        images = held_out_digits(20)
+        for content, truth in images:
+            answer = service.http.post(
+                "/api/v1/predict/lenet", content=content, headers={"Content-Type": "image/png"}, params={"version": 1}
+            )
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["model"] == {"name": "digits.lenet", "version": 1, "job": trained["id"]}
+            right += answer.json()["predictions"][0]["label"] == truth
+        assert right >= 18
+
+    def test_the_api_never_maps_tensorflow(self, service: Stack, trained: dict[str, Any]) -> None:
+        pid = service._parts["api"].pid
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert "onnxruntime" in mapped
+        assert "tensorflow" not in mapped
+
+    def test_the_api_stays_small(self, service: Stack, trained: dict[str, Any]) -> None:
+        import psutil
+
+        assert psutil.Process(service._parts["api"].pid).memory_info().rss < 250e6
+
+
+def held_out_digits(count: int) -> list[tuple[bytes, str]]:
+    """PNGs of digits from the default split's test part, with their labels."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    from core.splits import split
+    from core.validation import check_spec, split_plan
+
+    bundle = load_digits()
+    checked = check_spec({"dataset": "digits", "architecture": "lenet"})
+    test = split(bundle.target, 10, split_plan(checked.spec.dataset)).test[:count]
+    images = []
+    for index in test:
+        file = io.BytesIO()
+        pixels = np.round(bundle.images[index] * (255 / 16)).astype(np.uint8)
+        Image.fromarray(pixels).save(file, "PNG")
+        images.append((file.getvalue(), str(bundle.target[index])))
+    return images
