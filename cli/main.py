@@ -1,0 +1,71 @@
+"""`kerasd`: reads the command line and hands over to the command's own module."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from cli.failures import INTERRUPTED, INVALID, CommandFailed
+
+RUN = Group("Run the server", sort_key=1)
+WORK = Group("Use a server", sort_key=2)
+CHECK = Group("Check", sort_key=3)
+
+COMMANDS = (
+    ("up", "cli.up:up", RUN, "Everything in one terminal: broker, migrations, API, workers. Ctrl-C stops it."),
+    ("api", "cli.parts:api", RUN, "Only the HTTP API, for a cluster."),
+    ("worker", "cli.parts:worker", RUN, "Only one worker, for a cluster."),
+    ("migrate", "cli.parts:migrate", RUN, "Bring the database to the newest schema."),
+    ("demo", "cli.demo:demo", RUN, "Start a server, train LeNet on handwritten digits and classify one."),
+    ("train", "cli.train:train", WORK, "Train an architecture on a dataset."),
+    ("submit", "cli.train:submit", WORK, "Submit a job spec from a JSON file."),
+    ("watch", "cli.jobs:watch", WORK, "Follow a job live until it ends."),
+    ("jobs", "cli.jobs:jobs", WORK, "List jobs, newest first."),
+    ("cancel", "cli.jobs:cancel", WORK, "Cancel a job."),
+    ("predict", "cli.predict:predict", WORK, "Classify image files."),
+    ("doctor", "cli.doctor:doctor", CHECK, "Check the set-up, and show every setting with its source."),
+)
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 failed, 2 invalid input, 3 no server, 130 interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code."""
+    try:
+        result = command_line()(arguments, exit_on_error=False)
+    except CycloptsError:  # cyclopts has printed what is wrong
+        return INVALID
+    except CommandFailed as failure:
+        print(f"kerasd: {failure}", file=sys.stderr)
+        return failure.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def command_line() -> App:
+    """The whole command line; no command's module is loaded until it runs."""
+    app = App(
+        name="kerasd",
+        help="Train and serve Keras image classifiers over HTTP.",
+        version=lambda: version("kerasd"),
+        default_parameter=Parameter(negative=()),
+        result_action="return_value",
+    )
+    for name, target, group, summary in COMMANDS:
+        app.command(target, name=name, group=group, help=summary)
+    return app
+
+
+if __name__ == "__main__":
+    main()

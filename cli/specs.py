@@ -1,0 +1,93 @@
+"""Job specs as a person writes them on a command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cli.failures import INVALID, CommandFailed
+
+NAMED = ("dataset", "architecture", "optimizer")
+"""fields whose short form is a bare name"""
+
+
+def read_spec(source: str) -> dict[str, Any]:
+    """The spec in a JSON file, or on standard input for "-". Raises CommandFailed."""
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        spec = json.loads(text, parse_constant=_no_constant)
+    except OSError as error:
+        raise CommandFailed(f"cannot read {source}: {(error.strerror or str(error)).lower()}", INVALID) from None
+    except ValueError as error:
+        raise CommandFailed(f"{source} is not JSON: {error}", INVALID) from None
+    if not isinstance(spec, dict):
+        raise CommandFailed(f"{source} holds no JSON object", INVALID)
+    return spec
+
+
+def build_spec(options: Mapping[str, Any], *, tags: Iterable[str] = (), changes: Iterable[str] = ()) -> dict[str, Any]:
+    """A spec from options by their JSON pointer, with `key=value` tags and `pointer=value` changes on top.
+
+    Options that are None are left to the server's defaults. Raises CommandFailed.
+    """
+    spec: dict[str, Any] = {}
+    for pointer, value in options.items():
+        if value is not None:
+            _put(spec, _steps(pointer), value)
+    for tag in tags:
+        key, value = _pair(tag, "--tag")
+        _put(spec, ["tags", key], value)
+    for change in changes:
+        path, text = _pair(change, "--set")
+        _put(spec, _steps(path), _value(text))
+    return spec
+
+
+def _put(spec: dict[str, Any], steps: list[str], value: Any) -> None:
+    here = spec
+    for position, step in enumerate(steps[:-1]):
+        below = here.setdefault(step, {})
+        if position == 0 and step in NAMED and isinstance(below, str):
+            below = here[step] = {"name": below}
+        if not isinstance(below, dict):
+            where = ".".join(steps[: position + 1])
+            raise CommandFailed(f"--set {'.'.join(steps)}: {where} is not an object", INVALID)
+        here = below
+    present = here.get(steps[-1])
+    if isinstance(present, dict) and steps[-1] in NAMED and len(steps) == 1 and isinstance(value, str):
+        present["name"] = value
+    else:
+        here[steps[-1]] = value
+
+
+def _steps(path: str) -> list[str]:
+    """The steps of a JSON pointer (/optimizer/name) or a dotted path (optimizer.name)."""
+    if path.startswith("/"):
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
+    else:
+        steps = path.split(".")
+    if not all(steps):
+        raise CommandFailed(f"--set {path}: not a path into a job spec", INVALID)
+    return steps
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CommandFailed(f"{option} {text}: must look like key=value", INVALID)
+    return key, value
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON (3, 1e-4, true, null, {...}), else the text itself."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")

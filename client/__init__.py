@@ -1,0 +1,49 @@
+"""The Python client of kerasd's HTTP interface. It needs httpx2 and nothing of the server.
+
+with Client("http://127.0.0.1:8000") as client:
+    job = client.submit({"dataset": "digits", "architecture": "lenet"})
+    for event in client.events(job.id):
+        print(event.kind, event.data)
+    print(client.predict("lenet", Path("three.png").read_bytes()).predictions[0].label)
+"""
+
+from client.answers import (
+    Epoch,
+    Evaluation,
+    EvaluationSummary,
+    Event,
+    Job,
+    JobWarning,
+    ModelReference,
+    ModelVersion,
+    Prediction,
+    Predictions,
+    Progress,
+    Score,
+    Validation,
+)
+from client.client import DEFAULT_URL, Client
+from client.errors import ApiError, ClientError, Fault, UnexpectedAnswer, Unreachable
+
+__all__ = [
+    "DEFAULT_URL",
+    "ApiError",
+    "Client",
+    "ClientError",
+    "Epoch",
+    "Evaluation",
+    "EvaluationSummary",
+    "Event",
+    "Fault",
+    "Job",
+    "JobWarning",
+    "ModelReference",
+    "ModelVersion",
+    "Prediction",
+    "Predictions",
+    "Progress",
+    "Score",
+    "UnexpectedAnswer",
+    "Unreachable",
+    "Validation",
+]

@@ -1,0 +1,183 @@
+"""The client: one method for each thing that the server does."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from client.answers import Epoch, Evaluation, Event, Job, ModelVersion, Predictions, Validation
+from client.connection import ANSWER_SECONDS, Connection
+from client.events import EventStream
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+LONG_POLL_SECONDS = 30
+PAGE_SIZE = 100
+
+JOBS = "/api/v1/jobs"
+NOT_MODIFIED = 304
+
+
+class Client:
+    """Talks to the kerasd at `base_url`. Not shared between threads; close it, or use it in a `with` block.
+
+    Raises ValueError when that is no http or https URL.
+
+    Every method raises ApiError when the server refuses, Unreachable when nothing answers after a few tries, and
+    UnexpectedAnswer when what answers is not kerasd.
+    """
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        transport: httpx2.BaseTransport | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._connection = Connection(base_url, transport, pause)
+        self._pause = pause
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def ready(self) -> Mapping[str, Any]:
+        """What /readyz says. Raises ApiError with status 503 while the server is not ready."""
+        answer: Mapping[str, Any] = self._connection.json("GET", "/readyz")
+        return answer
+
+    def submit(self, spec: Mapping[str, Any], idempotency_key: str | None = None) -> Job:
+        """Creates a job. With the same key and spec, within a day, it returns the same job however often it is sent."""
+        key = idempotency_key or uuid.uuid4().hex
+        return Job.parse(self._post_spec(spec, {"Idempotency-Key": key}, {}))
+
+    def validate(self, spec: Mapping[str, Any]) -> Validation:
+        """Checks a job spec without creating anything."""
+        return Validation.parse(self._post_spec(spec, {}, {"validate_only": "true"}))
+
+    def job(self, job_id: str) -> Job:
+        return Job.parse(self._connection.json("GET", _job_path(job_id)))
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        architecture: str | None = None,
+        dataset: str | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Job]:
+        """Jobs, newest first, page by page. `tag` is a key or `key=value`; `limit` None means all."""
+        filters = {"state": state, "architecture": architecture, "dataset": dataset, "tag": tag}
+        token: str | None = None
+        left = limit
+        while left is None or left > 0:
+            size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
+            params = {**filters, "page_size": size, "page_token": token, "order_by": "-created_at"}
+            page = self._connection.json("GET", JOBS, params=params)
+            yield from (Job.parse(item) for item in page["items"])
+            token = page["next_page_token"]
+            left = None if left is None else left - len(page["items"])
+            if token is None:
+                return
+
+    def epochs(self, job_id: str, after: int = 0) -> list[Epoch]:
+        """The finished epochs with a number above `after`, in order."""
+        answer = self._connection.json("GET", f"{_job_path(job_id)}/epochs", params={"after": after})
+        return [Epoch.parse(item) for item in answer["items"]]
+
+    def cancel(self, job_id: str) -> Job:
+        return Job.parse(self._connection.json("POST", f"{_job_path(job_id)}:cancel"))
+
+    def events(self, job_id: str, last_event_id: str | None = None) -> Iterator[Event]:
+        """What happens to the job, from the start or after `last_event_id`, until it has ended.
+
+        Progress comes in between; all other events come once each and in order, whatever happens to the connection.
+        """
+        stream = EventStream(
+            self._connection,
+            f"{_job_path(job_id)}/events",
+            last_event_id,
+            ended=lambda: self.job(job_id).ended,
+            pause=self._pause,
+        )
+        return iter(stream)
+
+    def wait(self, job_id: str, timeout: float | None = None) -> Job:
+        """The job once it has ended. Raises TimeoutError after `timeout` seconds, if given."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        job = self.job(job_id)
+        while not job.ended:
+            left = LONG_POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s")
+            job = self._changed(job, min(left, LONG_POLL_SECONDS))
+        return job
+
+    def evaluation(self, job_id: str) -> Evaluation:
+        return Evaluation.parse(self._connection.json("GET", f"{_job_path(job_id)}/evaluation"))
+
+    def logs(self, job_id: str) -> str:
+        """What the job's trainers printed."""
+        return self._connection.request("GET", f"{_job_path(job_id)}/logs").text
+
+    def predict(
+        self,
+        architecture: str,
+        image: bytes,
+        content_type: str = "image/png",
+        *,
+        dataset: str | None = None,
+        version: int | None = None,
+        top: int | None = None,
+    ) -> Predictions:
+        """Classifies one encoded image (PNG, JPEG or WebP) with the best model, or with one `version`.
+
+        `dataset` names a view; without it the only one that has a model of this architecture is meant.
+        """
+        answer = self._connection.json(
+            "POST",
+            f"/api/v1/predict/{quote(architecture, safe='')}",
+            params={"dataset": dataset, "version": version, "top": top},
+            headers={"Content-Type": content_type},
+            content=image,
+        )
+        return Predictions.parse(answer)
+
+    def models(self) -> list[ModelVersion]:
+        """The version that predictions use, for each model."""
+        return [ModelVersion.parse(item) for item in self._connection.json("GET", "/api/v1/models")["items"]]
+
+    def _post_spec(self, spec: Mapping[str, Any], headers: Mapping[str, str], params: Mapping[str, str]) -> Any:
+        content = json.dumps(spec, allow_nan=False).encode()
+        return self._connection.json(
+            "POST", JOBS, headers={"Content-Type": "application/json", **headers}, params=params, content=content
+        )
+
+    def _changed(self, job: Job, seconds: float) -> Job:
+        """The job as soon as it differs from `job`, or as it is after about `seconds`."""
+        response = self._connection.request(
+            "GET",
+            _job_path(job.id),
+            headers={"If-None-Match": job.etag, "Prefer": f"wait={max(1, round(seconds))}"},
+            answer_seconds=seconds + ANSWER_SECONDS,
+        )
+        return job if response.status_code == NOT_MODIFIED else Job.parse(response.json())
+
+
+def _job_path(job_id: str) -> str:
+    return f"{JOBS}/{quote(job_id, safe='')}"
