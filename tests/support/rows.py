@@ -1,0 +1,89 @@
+"""Jobs in a database, as tests need them: submitted, claimed, finished, with as little text as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+
+from core.database import Database, database_now
+from core.objective import Direction, Objective
+from core.repositories.attempts import Attempt, Claim, Holder, claim_next
+from core.repositories.epochs import EpochMetrics
+from core.repositories.events import events_after
+from core.repositories.jobs import create_job
+from core.repositories.results import Publication, StoredArtifact, finish_job
+from core.tables import LOCAL_TENANT, EventRow, JobRow
+from core.validation import check_spec
+
+HOLDER = Holder("host/1", "boot-1", 1, 1.0)
+ACCURACY = Objective("val_accuracy", Direction.MAX)
+EVALUATION = {"test_loss": 0.2, "test_accuracy": 0.9, "labels": ["0", "1"], "confusion_matrix": [[1, 0], [0, 1]]}
+
+
+def submit(database: Database, *, tenant: str = LOCAL_TENANT, **spec: Any) -> str:
+    """Creates a queued job of LeNet on digits. Returns its id."""
+    checked = check_spec({"dataset": "digits", "architecture": "lenet", **spec})
+    with database.transaction() as session:
+        return create_job(session, tenant, checked, "request-1").id
+
+
+def claim(database: Database, holder: Holder = HOLDER) -> Claim | None:
+    with database.transaction() as session:
+        return claim_next(session, holder)
+
+
+def start(database: Database, **spec: Any) -> Attempt:
+    """A job that runs. It must be the only queued one, or the most urgent."""
+    job_id = submit(database, **spec)
+    claimed = claim(database)
+    assert claimed is not None
+    assert claimed.attempt.job_id == job_id
+    return claimed.attempt
+
+
+def read(database: Database, job_id: str) -> JobRow:
+    """The job's row as it is now, whatever its tenant."""
+    with database.snapshot() as session:
+        return session.scalars(select(JobRow).where(JobRow.id == job_id)).one()
+
+
+def write(database: Database, job_id: str, **values: Any) -> None:
+    """Changes columns behind the repositories' back: the passing of time, mostly."""
+    with database.transaction() as session:
+        session.execute(update(JobRow).where(JobRow.id == job_id).values(**values))
+
+
+def expire_lease(database: Database, job_id: str) -> None:
+    write(database, job_id, lease_expires_at=database_now() - 1.0)
+
+
+def events(database: Database, job_id: str, kind: str | None = None, *, tenant: str = LOCAL_TENANT) -> list[EventRow]:
+    with database.snapshot() as session:
+        rows: Sequence[EventRow] = events_after(session, tenant, job_id, 0, 100_000)
+        return [row for row in rows if kind in (None, row.kind)]
+
+
+def epoch(number: int, *, val_accuracy: float | None = 0.5) -> EpochMetrics:
+    return EpochMetrics(number, 1.0, 0.4, 1.1, val_accuracy, 0.001, 2.0, 500.0)
+
+
+def publication(*, objective: Objective = ACCURACY, view: str = "digits", **metrics: float | None) -> Publication:
+    return Publication(
+        view=view,
+        architecture="lenet",
+        artifact=StoredArtifact("onnx", "local/job/1/model.onnx", "0" * 64, 1000),
+        dataset_digest="sha256:0",
+        labels=["0", "1"],
+        input_shape={"height": 32, "width": 32, "channels": 1},
+        metrics={"val_accuracy": 0.5, "val_loss": 1.0, **metrics},
+        objective=objective,
+        parity={"max_difference": 1e-6},
+    )
+
+
+def finish(database: Database, attempt: Attempt, published: Publication | None = None) -> int:
+    """Ends the attempt as a success. Returns the version that it published."""
+    with database.transaction() as session:
+        return finish_job(session, attempt, EVALUATION, published or publication())
