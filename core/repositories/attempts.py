@@ -83,6 +83,8 @@ def claim_next(session: Session, holder: Holder) -> Claim | None:
         .values(
             state=State.RUNNING,
             detail=None,
+            best_epoch=None,
+            progress={**row.progress, "epoch": 0, "step": 0, "eta_seconds": None},
             attempt=attempt.number,
             lease_expires_at=database_now() + LEASE_SECONDS,
             deadline=case((JobRow.deadline.is_not(None), JobRow.deadline), else_=database_now() + timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from core.objective import Direction, Objective
@@ -75,7 +75,7 @@ def finish_job(session: Session, attempt: Attempt, evaluation: dict[str, Any], p
 
 
 def _add_version(session: Session, attempt: Attempt, name: str, publication: Publication) -> int:
-    # Two jobs may publish the same name at once: the loser of the unique index (on Postgres) is tried again by the trainer.
+    _take_turn(session, f"{attempt.tenant}/{name}")
     newest = session.scalar(
         select(func.max(ModelVersionRow.version)).where(
             ModelVersionRow.tenant_id == attempt.tenant, ModelVersionRow.name == name
@@ -109,6 +109,12 @@ def _add_version(session: Session, attempt: Attempt, name: str, publication: Pub
     session.add(row)
     session.flush()
     return row.version
+
+
+def _take_turn(session: Session, name: str) -> None:
+    """Makes jobs that publish the same model at once count their versions one after the other."""
+    if session.get_bind().dialect.name == "postgresql":  # on SQLite there is one writer at a time anyway
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
 
 
 def _choose_best(session: Session, tenant: str, name: str, version: int, publication: Publication) -> None:

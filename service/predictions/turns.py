@@ -28,7 +28,7 @@ class Turns:
         waiting = self._waiting.get(predictor)
         if waiting is None:
             waiting = self._waiting[predictor] = []
-            loop.call_soon(self._run, predictor)
+            loop.call_soon(loop.call_soon, self._run, predictor)
         waiting.append((images, future))
         if len(waiting) * predictor.seconds >= SLOW_SECONDS or len(waiting) >= predictor.batch:
             self._run(predictor)

@@ -1,0 +1,55 @@
+"""The schema on both engines."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from core.database import Database
+from core.tables import SCHEMA_REVISION
+from migrations.schema import differences, newest_revision, upgrade
+
+KILLED_UPGRADE = """
+import os, signal, sys
+from sqlalchemy import event
+from core.database import Database
+from migrations.schema import upgrade
+database = Database(sys.argv[1])
+@event.listens_for(database.engine, "before_cursor_execute")
+def die(connection, cursor, statement, parameters, context, many):
+    if "CREATE TABLE artifacts" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+upgrade(database)
+"""
+
+
+class TestUpgrade:
+    def test_it_brings_an_empty_database_to_the_tables_in_code(self, empty_url: str) -> None:
+        database = Database(empty_url)
+        assert database.schema_revision() is None
+        assert upgrade(database) == SCHEMA_REVISION == newest_revision()
+        assert database.schema_revision() == SCHEMA_REVISION
+        assert differences(database) == []
+        database.close()
+
+    def test_again_changes_nothing(self, database: Database) -> None:
+        upgrade(database)
+        assert differences(database) == []
+
+    def test_two_at_once_both_succeed(self, empty_url: str) -> None:
+        databases = [Database(empty_url), Database(empty_url)]
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(upgrade, databases)) == [SCHEMA_REVISION] * 2
+        for database in databases:
+            database.close()
+
+    def test_one_killed_half_way_is_simply_run_again(self, empty_url: str) -> None:
+        """Row 38 of the fault matrix."""
+        killed = subprocess.run([sys.executable, "-c", KILLED_UPGRADE, empty_url], check=False, timeout=60)
+        assert killed.returncode == -signal.SIGKILL
+        database = Database(empty_url)
+        assert upgrade(database) == SCHEMA_REVISION
+        assert differences(database) == []
+        database.close()

@@ -1,0 +1,206 @@
+"""From any JSON to a checked spec or to every fault in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import Fault, InvalidJobSpec
+from core.faults import steps_of
+from core.validation import CheckedSpec, check_spec
+
+DIGITS: dict[str, Any] = {"dataset": "digits", "architecture": "lenet"}
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["digits", "lenet", "adam"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("dataset", "architecture", "optimizer", "loss", "batch_size", "epochs", "phases", "tags", "seed", "objective")
+bodies = json_values | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), json_values, max_size=6).map(
+    lambda extra: {**DIGITS, **extra}
+)
+
+
+def faults_of(body: Any) -> dict[str, str]:
+    """Pointer to code, of every fault in `body`."""
+    with pytest.raises(InvalidJobSpec) as caught:
+        check_spec(body)
+    return {fault.pointer: fault.code for fault in caught.value.faults}
+
+
+def found_faults(body: Any) -> tuple[Fault, ...]:
+    """The faults of `body`, at least one; none when it passes."""
+    try:
+        check_spec(body)
+    except InvalidJobSpec as error:
+        return error.faults or (Fault("/no/fault", "an error without a fault"),)
+    return ()
+
+
+def spec_of(**fields: Any) -> CheckedSpec:
+    return check_spec({**DIGITS, **fields})
+
+
+class TestAnyJson:
+    @settings(max_examples=300, deadline=None)
+    @given(bodies)
+    def test_it_passes_or_every_fault_points_into_it(self, body: Any) -> None:
+        for fault in found_faults(body):
+            here = body
+            for step in steps_of(fault.pointer)[:-1]:
+                here = here[int(step)] if isinstance(here, list) else here[step]
+
+    @pytest.mark.parametrize("body", [None, 3, "lenet", [], True])
+    def test_what_is_no_object_is_told_so(self, body: Any) -> None:
+        assert faults_of(body) == {"": "invalid"}
+
+
+class TestFaults:
+    def test_all_are_told_at_once_whatever_their_kind(self) -> None:
+        assert faults_of(
+            {
+                "dataset": {"name": "digits", "image_size": 8, "nonsense": 1},
+                "architecture": {"name": "lenet", "depth": 3},
+                "optimizer": {"name": "adamant"},
+                "epochs": "3",
+                "deterministic": True,
+            }
+        ) == {
+            "/dataset/nonsense": "unknown_field",
+            "/dataset/image_size": "shape_mismatch",
+            "/architecture/depth": "unknown_field",
+            "/optimizer/name": "unknown_name",
+            "/epochs": "invalid",
+            "/deterministic": "not_supported_yet",
+        }
+
+    def test_a_kernel_larger_than_its_input_names_the_layer(self) -> None:
+        with pytest.raises(InvalidJobSpec) as caught:
+            spec_of(dataset={"name": "digits", "image_size": 8})
+        assert "layer 'conv2'" in caught.value.faults[0].detail
+
+    def test_what_is_not_built_yet_has_its_own_code(self) -> None:
+        with pytest.raises(InvalidJobSpec) as caught:
+            spec_of(augmentation={"flip": "horizontal"}, devices=2)
+        assert caught.value.code == "not_supported_yet"
+        with pytest.raises(InvalidJobSpec) as mixed:
+            spec_of(devices=2, epochs=0)
+        assert mixed.value.code == "invalid_job_spec"
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("epochs", 0), ("epochs", 1.5), ("epochs", True), ("epochs", 10**30), ("epochs", float("nan")),
+            ("batch_size", "32"), ("seed", -1), ("loss", "mse"), ("objective", {"metric": "test_accuracy"}),
+            ("timeout_seconds", 0), ("timeout_seconds", float("inf")), ("max_attempts", 0), ("priority", 10**6),
+            ("tags", {"a": 1}), ("tags", {"": "x"}), ("tags", {str(n): "x" for n in range(33)}), ("publish", "worst"),
+            ("optimizer", {"name": "sgd", "learning_rate": 0}), ("optimizer", {"name": "sgd", "learning_rate": None}),
+        ],
+    )  # fmt: skip
+    def test_a_value_out_of_range_is_told_at_its_field(self, field: str, value: Any) -> None:
+        assert [pointer.split("/")[1] for pointer in faults_of({**DIGITS, field: value})] == [field]
+
+    @pytest.mark.parametrize(
+        ("dataset", "pointer", "code"),
+        [
+            ("imagenet", "/dataset", "unknown_dataset"),
+            ({"name": "imagenet"}, "/dataset/name", "unknown_dataset"),
+            ({"name": "digits", "classes": ["0", "ten"]}, "/dataset/classes/1", "unknown_class"),
+            ({"name": "digits", "classes": [0, 10]}, "/dataset/classes/1", "unknown_class"),
+            ({"name": "digits", "classes": ["0", 1, 0]}, "/dataset/classes/2", "duplicate_class"),
+            ({"name": "digits", "validation_fraction": 0}, "/dataset/validation_fraction", "empty_split"),
+            ({"name": "digits", "train_limit": 3}, "/dataset/validation_fraction", "empty_split"),
+            ({"name": "mnist", "test_fraction": 0.2}, "/dataset/test_fraction", "invalid"),
+            ({"name": "digits", "view": "mine"}, "/dataset/view", "not_supported_yet"),
+        ],
+    )
+    def test_a_dataset_that_cannot_be_had_so_is_told(self, dataset: Any, pointer: str, code: str) -> None:
+        assert faults_of({**DIGITS, "dataset": dataset})[pointer] == code
+
+
+class TestNormalisedSpec:
+    def test_it_is_a_fixed_point(self) -> None:
+        first = spec_of(
+            dataset={"name": "digits", "classes": [7, "1"]}, optimizer="sgd", objective={"metric": "val_loss"}
+        )
+        again = check_spec(json.loads(json.dumps(first.document)))
+        assert again.document == first.document
+        assert again.spec_hash == first.spec_hash
+
+    def test_images_keep_their_size_where_the_network_takes_it(self) -> None:
+        assert spec_of().input_shape == (32, 32, 1)
+        assert spec_of(dataset="mnist").input_shape == (28, 28, 1)
+        assert spec_of(dataset={"name": "cifar10", "color": "grayscale"}).input_shape == (32, 32, 1)
+
+    def test_classes_keep_the_datasets_order(self) -> None:
+        assert spec_of(dataset={"name": "cifar100", "classes": ["bear", 0]}).labels == ("apple", "bear")
+
+    def test_the_notebooks_data_and_network(self) -> None:
+        checked = spec_of(dataset={"name": "cifar100", "classes": list(range(20)), "split": "last"})
+        counts = checked.counts
+        assert (counts.train, counts.validation, counts.test) == (8_500, 1_500, 2_000)
+        assert checked.network.parameters == checked.network.trainable_parameters == 83_976
+        assert checked.network.output_shape == (20,)
+
+
+class TestSpecHash:
+    def test_short_and_long_forms_are_the_same_run(self) -> None:
+        long = {
+            "architecture": {"name": "lenet"},
+            "optimizer": {"learning_rate": 0.001, "name": "adam"},
+            "dataset": {"name": "digits"},
+        }
+        assert check_spec(long).spec_hash == spec_of().spec_hash
+
+    @pytest.mark.parametrize(
+        "fields", [{"tags": {"a": "b"}}, {"priority": 3}, {"timeout_seconds": 9}, {"max_attempts": 9}]
+    )
+    def test_how_a_job_is_run_does_not_matter(self, fields: dict[str, Any]) -> None:
+        assert spec_of(**fields).spec_hash == spec_of().spec_hash
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"seed": 1},
+            {"epochs": 3},
+            {"publish": "last"},
+            {"loss": "poisson"},
+            {"dataset": {"name": "digits", "seed": 1}},
+        ],
+    )
+    def test_what_it_computes_does(self, fields: dict[str, Any]) -> None:
+        assert spec_of(**fields).spec_hash != spec_of().spec_hash
+
+
+class TestViewName:
+    def test_the_whole_set_has_its_own_name(self) -> None:
+        assert spec_of().view == "digits"
+        assert (
+            spec_of(dataset={"name": "digits", "image_size": 40, "train_limit": 500, "color": "rgb"}).view == "digits"
+        )
+
+    @pytest.mark.parametrize(
+        "part", [{"classes": ["1", "7"]}, {"seed": 3}, {"validation_fraction": 0.2}, {"split": "last"}]
+    )
+    def test_other_labels_or_another_split_are_another_view(self, part: dict[str, Any]) -> None:
+        view = spec_of(dataset={"name": "digits", **part}).view
+        assert view.startswith("digits@")
+        assert len(view) == len("digits@") + 8
+
+
+class TestWarnings:
+    def test_a_learning_rate_that_rarely_works_is_warned_of(self) -> None:
+        assert [warning["code"] for warning in spec_of(optimizer={"name": "adam", "learning_rate": 1.0}).warnings] == [
+            "learning_rate_too_high"
+        ]
+        assert spec_of().warnings == ()
