@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := $(VENV)/.tools
 INSTALLED := $(VENV)/.installed
 PACKAGES := core service worker migrations cli client
 
@@ -17,13 +18,18 @@ help: ## Say what can be made
 install: $(INSTALLED) ## Make .venv with the locked dependencies, and kerasd in .venv/bin
 
 # pip alone takes minutes for these locks; uv, itself installed from a hashed lock, takes seconds.
-# Bytecode is compiled here, not at the first start: importing the API without it takes three times as long.
-$(INSTALLED): pyproject.toml requirements/dev.lock requirements/tools.lock
+$(TOOLS): requirements/tools.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-		|| { echo "kerasd needs Python 3.11, 3.12 or 3.13; this is $$($(PYTHON) --version). Try: make install PYTHON=python3.13"; exit 2; }
+		|| { echo "kerasd needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1 || true). Try: make $(MAKECMDGOALS) PYTHON=python3.13"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# Bytecode is compiled here, not at the first start: importing the API without it takes three times as long.
+# pip takes over where uv fails: it alone knows of mirrors that are set up for pip.
+$(INSTALLED): pyproject.toml requirements/dev.lock $(TOOLS)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.lock \
+		|| $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
@@ -31,8 +37,8 @@ $(INSTALLED): pyproject.toml requirements/dev.lock requirements/tools.lock
 demo: install ## Start a server, train LeNet on real digits, classify one; ONCE=1 stops afterwards
 	@$(BIN)/kerasd demo $(if $(ONCE),--once)
 
-test: install ## Run all tests
-	@$(BIN)/python -m pytest
+test: install ## Run all tests; ARGS="tests/unit -k locks" narrows them
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: install ## Lint, types, import contracts, migrations, locks: what CI runs before the tests
 	$(BIN)/ruff format --check .
@@ -45,9 +51,9 @@ check: install ## Lint, types, import contracts, migrations, locks: what CI runs
 bench: install ## Run the benchmarks and print their figures (see benchmarks/README.md)
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 $(if $(UPGRADE),--upgrade)
 
-locks: install ## Resolve the dependencies again and write requirements/*.lock
+locks: $(TOOLS) ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 takes newer releases
 	$(COMPILE) pyproject.toml -o requirements/base.lock
 	$(COMPILE) pyproject.toml --extra cpu -o requirements/cpu.lock
 	$(COMPILE) pyproject.toml --extra gpu -o requirements/gpu.lock

@@ -90,4 +90,4 @@ class Child:
             return None
 
     def _shown(self, lines: list[str]) -> list[str]:
-        return [line for line in lines if not any(part in line for part in self.plan.hidden)]
+        return [line for line in lines if line.strip() and not any(part in line for part in self.plan.hidden)]

@@ -13,6 +13,7 @@ from cli.failures import INVALID, CommandFailed
 from core.settings import Settings
 
 DEFAULT_PORT = 8000
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
 def load_settings(**options: Any) -> Settings:
@@ -25,6 +26,11 @@ def load_settings(**options: Any) -> Settings:
         raise CommandFailed("the settings have faults:\n" + "\n".join(faults), INVALID) from None
     except SettingsError as error:
         raise CommandFailed(f"the settings have faults:\n  {_not_json(str(error))}", INVALID) from None
+
+
+def hint(command: str, url: str) -> str:
+    """A command to type, with the server's address where `kerasd` would not assume it."""
+    return command if url == DEFAULT_URL else f"{command} --url {url}"
 
 
 def server_url(settings: Settings) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from cli.broker import valkey_command
-from cli.configuration import http_url, load_settings, reachable
+from cli.configuration import hint, http_url, load_settings, reachable
 from cli.folder import held_folder
 from cli.listener import open_listener
 from cli.parts import part_command
@@ -109,7 +109,7 @@ def _banner(terminal: Terminal, settings: Settings, port: int) -> str:
         "API": url,
         "docs": f"{url}/docs",
         "data": str(settings.data_dir),
-        "try": "kerasd train --architecture lenet --dataset digits --watch",
+        "try": hint("kerasd train --architecture lenet --dataset digits --watch", url),
         "stop": "Ctrl-C",
     }
     lines = [terminal.bold(f"kerasd {version('kerasd')} is ready"), *(f"  {key:<5} {row}" for key, row in rows.items())]

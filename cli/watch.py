@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.charts import sparkline
+from cli.configuration import hint
 from cli.failures import FAILED, INTERRUPTED
 from cli.history import History
 from cli.output import STATE_STYLES, accuracy, curves_url, duration, is_ascii, predict_command
@@ -24,7 +25,10 @@ def watch_job(client: Client, job_id: str, console: Console) -> int:
     try:
         job, _ = follow(client, job_id, console)
     except KeyboardInterrupt:
-        console.print(f"stopped watching; the job goes on. See it again with: kerasd watch {job_id}")
+        console.print(
+            f"stopped watching; the job goes on. See it again with: {hint(f'kerasd watch {job_id}', client.url)}",
+            soft_wrap=True,
+        )
         return INTERRUPTED
     for line in summary(job, client.url):
         console.print(line, soft_wrap=True)

@@ -1,18 +1,27 @@
-"""All settings, read in this one place from KERASD_* environment variables."""
+"""All settings, read in this one place from KERASD_* environment variables, and from files for secrets."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 UNIX_SOCKET_PATH_LIMIT = 100
 """sun_path holds 108 bytes on Linux and 104 on macOS, the terminator included."""
+
+SECRETS_DIR = Path("/run/secrets")
+"""Containers find secrets here: the file `kerasd_database_url` holds what KERASD_DATABASE_URL would."""
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
@@ -40,6 +49,20 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(2.0, gt=0, description="how often a worker looks for work without a wake-up")
     standby: bool = Field(True, description="keep one trainer with TensorFlow imported ready")
     log_format: str = Field("console", pattern="^(console|json)$", description="console or json")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, and that over secret files, which most machines do not have."""
+        has_secrets = os.access(SECRETS_DIR, os.R_OK | os.X_OK)
+        secrets = (SecretsSettingsSource(settings_cls, SECRETS_DIR),) if has_secrets else ()
+        return (init_settings, env_settings, *secrets)
 
     @cached_property
     def database(self) -> str:

@@ -29,13 +29,15 @@ def celery_app(broker_url: str) -> Celery:
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # More than the API has threads: none waits for a connection while others wait for a broker that is silent.
+        broker_pool_limit=64,
         broker_transport_options={
             "socket_timeout": SOCKET_TIMEOUT_SECONDS,
             "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
             "health_check_interval": 10,
             "retry_on_timeout": False,
             # kombu's own defaults wait 2 s and then 4 s for a broker that refuses connections.
-            "max_retries": 1,
+            "max_retries": 0,
             "interval_start": 0,
             "interval_step": 0,
             "interval_max": 0,
