@@ -58,6 +58,7 @@ def _guess(text: bytes, channels: int) -> NDArray[np.uint8] | None:
         return None
     start = len(_OPENING)
     innermost = text.count(b",", start, text.find(b"]", start)) + 1
+    row: tuple[int, ...]
     if text.startswith(b"[[[[", start):
         row = (text.count(b"]", start, text.find(b"]]", start)) + 1, innermost)
         count = text.count(b"]]],") + 1

@@ -97,7 +97,7 @@ class Predictor:
         height, width, channels = self.input_shape
         return max(1, min(MOST_IN_BATCH, BATCH_BYTES // (height * width * channels * 4)))
 
-    def rank(self, pixels: NDArray[np.uint8] | Floats) -> Ranking:
+    def rank(self, pixels: NDArray[Any]) -> Ranking:
         """Of pixels 0-255, (n, height, width, channels)."""
         probabilities = softmax(self.network.logits(pixels.astype(np.float32, copy=False)))
         order = np.argsort(-probabilities, axis=1, kind="stable")

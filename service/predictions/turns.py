@@ -8,10 +8,11 @@ processor's caches. Batches of other sizes round differently: the same picture's
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from service.predictions.instances import Tensor
 from service.predictions.predictor import SLOW_SECONDS, Predictor, Ranking
 
 
@@ -19,9 +20,9 @@ class Turns:
     """Gathers pictures by predictor. To be used from one event loop."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Predictor, list[tuple[Tensor, asyncio.Future[Ranking]]]] = {}
+        self._waiting: dict[Predictor, list[tuple[NDArray[Any], asyncio.Future[Ranking]]]] = {}
 
-    def rank(self, predictor: Predictor, images: Tensor) -> asyncio.Future[Ranking]:
+    def rank(self, predictor: Predictor, images: NDArray[Any]) -> asyncio.Future[Ranking]:
         """The ranking of `images`, (n, height, width, channels), at the end of this turn."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Ranking] = loop.create_future()

@@ -217,8 +217,18 @@ class TestPredictRubbish:
 
         problem(send(b'{"instances": ['), 400, "malformed_json")
         pixel_rows = [[[0]] * 32] * 32
-        for value in ({}, [], {"instances": []}, {"instances": "x"}, {"instances": [[["a"]]]}, {"instances": [[[[0, 1]] * 32] * 32]},
-                      {"instances": [[[[300]] * 32] * 32]}, {"instances": [[[[0]] * 31, [[0]] * 32]]}, {"instances": [pixel_rows], "x": 1}):  # fmt: skip
+        unusable: list[Any] = [
+            {},
+            [],
+            {"instances": []},
+            {"instances": "x"},
+            {"instances": [[["a"]]]},
+            {"instances": [[[[0, 1]] * 32] * 32]},
+            {"instances": [[[[300]] * 32] * 32]},
+            {"instances": [[[[0]] * 31, [[0]] * 32]]},
+            {"instances": [pixel_rows], "x": 1},
+        ]
+        for value in unusable:
             assert send(value).status_code == 422, value
         assert send({"instances": [pixel_rows, pixel_rows]}).status_code == 200
 

@@ -168,7 +168,9 @@ class TestLoss:
 
 class TestPublishing:
     def publish(self, database: Database, objective: Objective = rows.ACCURACY, **metrics: float | None) -> int:
-        return rows.finish(database, rows.start(database), rows.publication(objective=objective, **metrics))
+        return rows.finish(
+            database, rows.start(database), rows.publication(objective=objective, view="digits", **metrics)
+        )
 
     def best(self, database: Database) -> int:
         with database.snapshot() as session:

@@ -109,6 +109,18 @@ class Stack:
         job: dict[str, Any] = answer.json()
         return job
 
+    def submit_directly(self, **spec: Any) -> str:
+        """Creates a job in the database, without the API. Returns its id."""
+        from rows import submit
+
+        return submit(self.database, **spec)
+
+    def state(self, job_id: str) -> str:
+        """The job's state in the database, without the API."""
+        from rows import read
+
+        return read(self.database, job_id).state
+
     def job(self, job_id: str) -> dict[str, Any]:
         job: dict[str, Any] = self.http.get(f"/api/v1/jobs/{job_id}").json()
         return job
