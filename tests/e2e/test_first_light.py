@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stack import Stack, until
+from stack import Stack, running_stack, until
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A kerasd with an empty data folder, as a new user has it."""
+    with running_stack(tmp_path_factory.mktemp("first")) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +99,7 @@ class TestPrediction:
         right = 0
         images = held_out_digits(20)
         for content, truth in images:
-            answer = service.http.post(
-                "/api/v1/predict/lenet", content=content, headers={"Content-Type": "image/png"}, params={"version": 1}
-            )
+            answer = service.http.post("/api/v1/predict/lenet", content=content, headers={"Content-Type": "image/png"})
             assert answer.status_code == 200, answer.text
             assert answer.json()["model"] == {"name": "digits.lenet", "version": 1, "job": trained["id"]}
             right += answer.json()["predictions"][0]["label"] == truth
