@@ -44,7 +44,7 @@ class Stack:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self.settings = Settings(data_dir=folder / "data")
+        self.settings = Settings(data_dir=folder / "data", database_url=environment.get("KERASD_DATABASE_URL"))
         self._environment = {
             **os.environ,
             "KERASD_DATA_DIR": str(self.settings.data_dir),
@@ -59,12 +59,13 @@ class Stack:
         self.database = Database(self.settings.database)
         upgrade(self.database)
 
-    def start(self, part: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Starts `valkey`, `api` or `worker`, with further environment variables."""
-        if part in self._parts:
-            self.wait(part)
+    def start(self, part: str, *, name: str = "", **environment: str) -> subprocess.Popen[bytes]:
+        """Starts `valkey`, `api` or `worker`, with further environment variables; `name` tells two of a kind apart."""
+        name = name or part
+        if name in self._parts:
+            self.wait(name)
         command, descriptors = self._command(part)
-        log = (self.folder / f"{part}.log").open("ab")
+        log = (self.folder / f"{name}.log").open("ab")
         with log:
             process = subprocess.Popen(
                 command,
@@ -74,7 +75,7 @@ class Stack:
                 pass_fds=descriptors,
                 start_new_session=True,
             )
-        self._parts[part] = process
+        self._parts[name] = process
         return process
 
     def start_all(self, **environment: str) -> None:
