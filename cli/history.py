@@ -27,7 +27,7 @@ class History:
             case "epoch":
                 epoch = Epoch.parse(event.data)
                 earlier = tuple(known for known in self.epochs if known.epoch < epoch.epoch)
-                return replace(self, epochs=(*earlier, epoch))
+                return replace(self, epochs=(*earlier, epoch), progress=_without_estimate(self.progress))
             case "warning":
                 return replace(self, notices=(*self.notices, str(event.data.get("detail", ""))))
         return self
@@ -47,6 +47,12 @@ class History:
 
     def eta_seconds(self, epochs: int) -> float | None:
         """The server's estimate, else from the last epoch's seconds."""
-        if self.progress is not None and self.progress.eta_seconds is not None:
-            return self.progress.eta_seconds
-        return None if self.last is None else (epochs - self.last.epoch) * self.last.seconds
+        last, progress = self.last, self.progress
+        if progress is not None and progress.eta_seconds is not None and (last is None or progress.epoch != last.epoch):
+            return progress.eta_seconds
+        return None if last is None else (epochs - last.epoch) * last.seconds
+
+
+def _without_estimate(progress: Progress | None) -> Progress | None:
+    """An epoch has ended: what was estimated within it is out of date."""
+    return None if progress is None else replace(progress, eta_seconds=None)

@@ -13,12 +13,15 @@ from cli.failures import INVALID, CommandFailed
 NAMED = ("dataset", "architecture", "optimizer")
 """fields whose short form is a bare name"""
 
+DEEPEST = 64
+"""levels of a spec"""
+
 
 def read_spec(source: str) -> dict[str, Any]:
     """The spec in a JSON file, or on standard input for "-". Raises CommandFailed."""
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        spec = json.loads(text, parse_constant=_no_constant)
+        spec = _parsed(text, source)
     except OSError as error:
         raise CommandFailed(f"cannot read {source}: {(error.strerror or str(error)).lower()}", INVALID) from None
     except ValueError as error:
@@ -84,9 +87,29 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 def _value(text: str) -> Any:
     """JSON where it is JSON (3, 1e-4, true, null, {...}), else the text itself."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return _parsed(text, "a value of --set")
     except ValueError:
         return text
+
+
+def _parsed(text: str, source: str) -> Any:
+    """Raises ValueError for what is not JSON, CommandFailed for JSON that no job spec is and no server would read."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise CommandFailed(f"{source} is nested too deeply", INVALID) from None
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [child for each in level for child in _children(each)]
+    if level:
+        raise CommandFailed(f"{source} is nested too deeply: more than {DEEPEST} levels", INVALID)
+    return value
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _no_constant(name: str) -> Any:

@@ -45,7 +45,7 @@ def train(
         seed: decides initial weights and data order.
         image_size: side of the images in pixels.
         tag: a label for the job, as key=value; may be repeated.
-        set: any field of the job spec, as optimizer.momentum=0.9 or /optimizer/momentum=0.9; may be repeated.
+        set: any field of the job spec, as dataset.train_limit=500 or /dataset/train_limit=500; may be repeated.
         watch: follow the job until it ends.
         validate_only: check the job and describe it, without creating it.
         url: address of the server; default: where KERASD_HOST and KERASD_PORT say.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from threading import Event
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -14,8 +16,21 @@ from core.logs import configure_logging
 from core.settings import Settings
 from service.app import create_app
 from service.predictions.app import tune_garbage_collector
+from service.protocol import LimitedHttpProtocol
 
 SHUTDOWN_SECONDS = 3
+
+
+class Server(uvicorn.Server):
+    """Tells `stopping` of the signal to end, so that event streams and long polls do not keep it waiting."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping.set()
+        super().handle_exit(sig, frame)
 
 
 def main() -> None:
@@ -27,8 +42,10 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(f"kerasd: the settings have faults:\n{error}")
     configure_logging(settings.log_format)
+    stopping = Event()
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, stopping),
+        http=LimitedHttpProtocol,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -42,7 +59,7 @@ def main() -> None:
     # Not uvicorn's own fd option: it takes the socket for a unix one and leaves Nagle's algorithm on, which with delayed
     # acknowledgements makes every small answer wait 40 ms.
     handed_over = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
-    uvicorn.Server(config).run(sockets=handed_over)
+    Server(config, stopping).run(sockets=handed_over)
 
 
 if __name__ == "__main__":

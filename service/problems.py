@@ -5,13 +5,16 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core import errors
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+
+SCHEMA_BEHIND = ("42P01", "42703")
+"""What Postgres calls a table and a column that are not there: migrations still run. SQLite's are OperationalErrors."""
 
 STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.InvalidJobSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -38,9 +41,18 @@ def status_of(error: Exception) -> HTTPStatus:
     for kind in type(error).__mro__:
         if kind in STATUSES:
             return STATUSES[kind]
-    if isinstance(error, DBAPIError | PoolTimeout):
+    if _database_is_away(error):
         return HTTPStatus.SERVICE_UNAVAILABLE
     return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _database_is_away(error: Exception) -> bool:
+    """Whether trying again can help; any other error of the database is a mistake of ours."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        return True
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or getattr(error.orig, "sqlstate", None) in SCHEMA_BEHIND
+    )
 
 
 def problem(error: Exception, request_id: str) -> tuple[HTTPStatus, dict[str, Any]]:

@@ -15,6 +15,7 @@ from core.wakeups import WAKE, celery_app
 def worker_app(broker_url: str, on_wake: Callable[[], None]) -> Celery:
     """An app whose one task calls `on_wake`. The message's job id is for logs only: the rows say what to do."""
     app = celery_app(broker_url)
+    app.conf.worker_redirect_stdouts = False  # Celery would log each write on its own, tracebacks token by token
 
     @app.task(name=WAKE, ignore_result=True)
     def wake(job_id: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from core.repositories.models import ServableVersion, find_best, get_version, list_best, list_versions
 from service.context import ContextDep, TenantDep
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
+
+LAST_VERSION = 2**31 - 1
 
 
 class VersionView(BaseModel):
@@ -24,7 +26,7 @@ class VersionView(BaseModel):
     view: str
     dataset_digest: str
     labels: list[str]
-    input_shape: dict[str, int]
+    input_shape: dict[str, int | None]
     metrics: dict[str, Any]
     objective: dict[str, Any]
     parity: dict[str, Any]
@@ -67,7 +69,9 @@ def get_model(name: str, context: ContextDep, tenant: TenantDep) -> ModelView:
 
 
 @router.get("/{name}/versions/{version}")
-def get_model_version(name: str, version: int, context: ContextDep, tenant: TenantDep) -> VersionView:
+def get_model_version(
+    name: str, version: Annotated[int, Path(ge=1, le=LAST_VERSION)], context: ContextDep, tenant: TenantDep
+) -> VersionView:
     """One version."""
     with context.database.snapshot() as session:
         return _view(get_version(session, tenant, name, version))

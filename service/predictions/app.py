@@ -1,8 +1,8 @@
 """POST /api/v1/predict/{architecture} as a raw ASGI application.
 
 It runs inside the API's process, in front of FastAPI. Small pictures and fast networks are answered on the event loop:
-handing them to a thread would cost more than the work. Whatever can take long goes to threads, large bodies apart from
-the rest, so that no photograph keeps others waiting and only two are decoded at a time.
+handing them to a thread would cost more than the work. Whatever can take long goes to threads, large bodies and large
+pictures apart from the rest, so that no photograph keeps others waiting. Of the largest, one is decoded at a time.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import orjson
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from core.images import load_image, open_image, to_pixels
 from core.settings import Settings
 from service.predictions.answers import answer, predictions_of, render
 from service.predictions.bodies import Bodies, ClientGone
 from service.predictions.catalogue import Catalogue
-from service.predictions.instances import Tensor, parse_instances
-from service.predictions.pictures import Medium, fitted, medium_of, pictures_in
+from service.predictions.decoding import Decoding
+from service.predictions.pictures import Contents, Medium, contents_of, medium_of
 from service.predictions.predictor import SLOW_SECONDS, Predictor
 from service.predictions.query import parse_query
 from service.predictions.turns import Turns
 from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, HttpError, problem
+from service.requests import refuse_nul
 
 log = structlog.get_logger("kerasd.predict")
 
@@ -69,6 +69,7 @@ class PredictApp:
         self._catalogue = catalogue
         self._max_pixels = settings.max_image_pixels
         self._bodies = Bodies(settings.max_predict_bytes)
+        self._decoding = Decoding(settings.max_image_pixels)
         self._turns = Turns()
         self._large = ThreadPoolExecutor(WORKERS, "predict-large")
         self._small = ThreadPoolExecutor(WORKERS, "predict")
@@ -94,38 +95,36 @@ class PredictApp:
         if scope["method"] != "POST":
             detail = f"{scope['path']} takes POST, not {scope['method']}"
             raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+        refuse_nul(scope)
         query = parse_query(scope["query_string"])
         predictor = await self._catalogue.resolve(architecture, query)
         body = await self._bodies.receive(receive, request.content_length)
         try:
-            medium = medium_of(request.content_type, body)
-            pictures, executor = self._plan(predictor, medium, body, request.content_type)
-            if executor is None:
-                ranking = await self._turns.rank(predictor, np.stack(list(pictures)))
-                return render(predictor, predictions_of(predictor, ranking, query.top))
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(executor, answer, predictor, pictures, query.top)
+            return await self._predict(predictor, query.top, body, request.content_type)
         finally:
             self._bodies.release(body)
 
-    def _plan(
-        self, predictor: Predictor, medium: Medium, body: bytes, content_type: bytes
-    ) -> tuple[Iterable[Tensor], Executor | None]:
+    async def _predict(self, predictor: Predictor, top: int, body: bytes, content_type: bytes) -> bytes:
+        contents, executor = await self._read(predictor, body, content_type)
+        if executor is None:
+            ranking = await self._turns.rank(predictor, np.stack(list(contents.pictures)))
+            return render(predictor, predictions_of(predictor, ranking, top))
+        async with self._decoding.turn(contents):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(executor, answer, predictor, contents.pictures, top)
+
+    async def _read(self, predictor: Predictor, body: bytes, content_type: bytes) -> tuple[Contents, Executor | None]:
         """The pictures, not decoded yet, and where to work on them: None is here and now."""
-        shape = predictor.input_shape
-        if len(body) > INLINE_BYTES:
-            return pictures_in(medium, body, content_type, shape, self._max_pixels), self._large
-        if medium is Medium.IMAGE:
-            image = open_image(body, max_pixels=self._max_pixels)
-            decoded = (to_pixels(load_image(each), *shape) for each in (image,))
-            if image.size[0] * image.size[1] > INLINE_PIXELS:
-                return decoded, self._large
-            return decoded, self._small if predictor.seconds > SLOW_SECONDS else None
-        if medium is Medium.JSON:
-            instances = parse_instances(body, shape[2])
-            slow = len(instances) * predictor.seconds > SLOW_SECONDS
-            return (fitted(instance, shape) for instance in instances), self._small if slow else None
-        return pictures_in(medium, body, content_type, shape, self._max_pixels), self._small
+        medium = medium_of(content_type, body)
+        described = (medium, body, content_type, (*predictor.input_shape, predictor.reduced_to), self._max_pixels)
+        if len(body) > INLINE_BYTES or medium is Medium.MULTIPART:
+            executor = self._large if len(body) > INLINE_BYTES else self._small
+            contents = await asyncio.get_running_loop().run_in_executor(executor, contents_of, *described)
+            return contents, self._large if contents.pixels > INLINE_PIXELS else executor
+        contents = contents_of(*described)
+        if contents.pixels > INLINE_PIXELS:
+            return contents, self._large
+        return contents, self._small if contents.images * predictor.seconds > SLOW_SECONDS else None
 
 
 def tune_garbage_collector() -> None:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.artifacts import ArtifactStore
 from core.database import Database
-from core.errors import ArtifactCorrupt, Fault, InvalidQuery, KerasdError, NoModel
+from core.errors import ArtifactCorrupt, Fault, InvalidQuery, NoModel
 from core.repositories.models import ServableVersion, get_version, list_best
 from service.predictions.predictor import Predictor, load_predictor
 from service.predictions.query import PredictQuery
@@ -37,6 +38,9 @@ RETRY_SECONDS = 5.0
 OLD_VERSIONS = 4
 """versions asked for by number that stay loaded"""
 
+Key = tuple[str, int]
+"""a model's name and version"""
+
 
 class Catalogue:
     """The served models of one tenant. To be used from one event loop."""
@@ -49,8 +53,9 @@ class Catalogue:
         self._refreshing = asyncio.Lock()
         self._refreshed = float("-inf")
         self._trouble: DBAPIError | PoolTimeout | None = None
-        self._failed: dict[tuple[str, int], float] = {}
-        self._old: OrderedDict[tuple[str, int], asyncio.Future[Predictor]] = OrderedDict()
+        self._failed: dict[Key, float] = {}
+        self._old: OrderedDict[Key, Predictor] = OrderedDict()
+        self._loading: dict[Key, asyncio.Future[Predictor]] = {}
         self._follower = ThreadPoolExecutor(1, "catalogue")
         self._loader = ThreadPoolExecutor(1, "old-versions")
         self._polling: asyncio.Task[None] | None = None
@@ -102,25 +107,38 @@ class Catalogue:
 
     async def _old_version(self, name: str, version: int) -> Predictor:
         key = (name, version)
-        loading = self._old.get(key)
+        loaded = self._old.get(key)
+        if loaded is not None:
+            self._old.move_to_end(key)
+            return loaded
+        loading = self._loading.get(key)
         if loading is None:
             loading = asyncio.get_running_loop().run_in_executor(self._loader, self._load_numbered, name, version)
-            self._old[key] = loading
-            if len(self._old) > OLD_VERSIONS:
-                self._old.popitem(last=False)
-        else:
-            self._old.move_to_end(key)
-        try:
-            return await asyncio.shield(loading)
-        except (KerasdError, DBAPIError, PoolTimeout):
-            if self._old.get(key) is loading:
-                del self._old[key]
-            raise
+            self._loading[key] = loading
+            loading.add_done_callback(partial(self._keep, key))
+        return await asyncio.shield(loading)
+
+    def _keep(self, key: Key, loading: asyncio.Future[Predictor]) -> None:
+        """Only what is loaded takes a place among the old versions: whatever failed is tried anew when asked for."""
+        del self._loading[key]
+        if loading.cancelled() or loading.exception() is not None:
+            return
+        self._old[key] = loading.result()
+        if len(self._old) > OLD_VERSIONS:
+            self._old.popitem(last=False)
 
     def _load_numbered(self, name: str, version: int) -> Predictor:
         with self._database.snapshot() as session:
             servable = get_version(session, self._tenant, name, version)
-        return load_predictor(servable, self._store)
+        return self._load(servable)
+
+    def _load(self, servable: ServableVersion) -> Predictor:
+        """Raises ArtifactCorrupt, also when the store does not give the bytes."""
+        try:
+            return load_predictor(servable, self._store)
+        except OSError as error:
+            detail = f"artifact {servable.artifact.path} cannot be read: {error.strerror or error}"
+            raise ArtifactCorrupt(detail) from error
 
     async def _poll(self) -> None:
         while True:
@@ -131,11 +149,9 @@ class Catalogue:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _refresh_unless_fresh(self) -> None:
-        asked = time.monotonic()
-        if self._refreshed < asked - FRESH_SECONDS:
-            await self._refresh(asked - FRESH_SECONDS)
+        await self._refresh(time.monotonic() - FRESH_SECONDS)
         if self._trouble is not None:
-            raise self._trouble
+            raise self._trouble.with_traceback(None)  # raised again and again, it would collect all their lines
 
     async def _refresh(self, since: float = float("inf")) -> None:
         """Reads the database, unless that was last begun after `since`. Only one does so at a time."""
@@ -175,7 +191,7 @@ class Catalogue:
         if loaded is not None and time.monotonic() < self._failed.get(key, float("-inf")) + RETRY_SECONDS:
             return loaded
         try:
-            predictor = load_predictor(servable, self._store)
+            predictor = self._load(servable)
         except Exception as error:
             detail = (
                 error.detail if isinstance(error, ArtifactCorrupt) else f"{row.name} {row.version} cannot be loaded"

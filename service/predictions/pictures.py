@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from http import HTTPStatus
+from typing import NamedTuple
 
 import numpy as np
+from PIL.ImageFile import ImageFile
 
-from core.errors import Fault, InvalidImage
-from core.images import Pixels, is_picture, load_image, open_image, resize_pixels, to_pixels
+from core.errors import Fault, InvalidImage, InvalidInput
+from core.images import LONGEST_SIDE, Pixels, is_picture, open_image, picture_pixels, resize_pixels
 from service.predictions.instances import Tensor, parse_instances
 from service.predictions.multipart import file_parts
 from service.problems import HttpError
 
-InputShape = tuple[int, int, int]
-"""height, width, channels"""
+Fit = tuple[int, int, int, int | None]
+"""What pictures are made to fit: height, width, channels, and the side that larger ones are reduced to before."""
 
 PICTURES_OF_ALL_FILES = 4
 """A request's files may have as many pixels together as this many of the largest single picture."""
@@ -27,6 +30,18 @@ class Medium(Enum):
     IMAGE = "image"
     JSON = "json"
     MULTIPART = "multipart"
+
+
+class Contents(NamedTuple):
+    """The pictures of a body, decoded one at a time as they are asked for, and what that will cost."""
+
+    pictures: Iterator[Tensor]
+    images: int
+    """how many"""
+    pixels: int = 0
+    """of all pictures that have to be decoded"""
+    largest: int = 0
+    """pixels of the largest one"""
 
 
 _MEDIA = {
@@ -60,47 +75,74 @@ def medium_of(content_type: bytes, body: bytes) -> Medium:
     return medium
 
 
-def pictures_in(
-    medium: Medium, body: bytes, content_type: bytes, shape: InputShape, max_pixels: int
-) -> Iterator[Tensor]:
-    """The body's pictures in the network's shape, decoded one at a time. Raises what the forms' own readers raise."""
+def contents_of(medium: Medium, body: bytes, content_type: bytes, fit: Fit, max_pixels: int) -> Contents:
+    """What the body holds, for a network of that input. No picture is decoded yet, but the sizes are known.
+
+    Raises what the forms' own readers raise; `pictures` raises InvalidImage.
+    """
     match medium:
         case Medium.IMAGE:
-            yield to_pixels(load_image(open_image(body, max_pixels=max_pixels)), *shape)
+            image = open_image(body, max_pixels=max_pixels)
+            pixels = image.size[0] * image.size[1]
+            return Contents(_decoded(deque([image]), fit), 1, pixels, pixels)
         case Medium.JSON:
-            yield from (fitted(instance, shape) for instance in parse_instances(body, shape[2]))
+            instances = parse_instances(body, fit[2])
+            return Contents((fitted(instance, fit) for instance in instances), len(instances))
         case Medium.MULTIPART:
-            yield from _from_files(file_parts(body, content_type), shape, max_pixels)
+            images = _opened(file_parts(body, content_type), max_pixels)
+            sizes = [image.size[0] * image.size[1] for image in images]
+            return Contents(_all_decoded(deque(images), fit), len(images), sum(sizes), max(sizes))
 
 
-def fitted(instance: Tensor, shape: InputShape) -> Tensor:
+def fitted(instance: Tensor, fit: Fit) -> Tensor:
     """As it is when it has the network's shape, else rounded to whole pixel values and resized like any picture."""
-    if instance.shape == shape:
+    longest = fit[3]
+    if instance.shape == fit[:3] and (longest is None or max(fit[:2]) <= longest):
         return instance
+    height, width, _ = instance.shape
+    if max(height, width) > LONGEST_SIDE:
+        detail = f"an image has {height} x {width} pixels; the limit of a side is {LONGEST_SIDE}"
+        raise InvalidInput(f"the body cannot be used: {detail}", [Fault("/instances", detail)])
     pixels: Pixels = instance if instance.dtype == np.uint8 else np.rint(instance).astype(np.uint8)  # type: ignore[assignment]
-    return resize_pixels(pixels, *shape)
+    return resize_pixels(pixels, *fit)
 
 
-def _from_files(files: Iterable[bytes], shape: InputShape, max_pixels: int) -> Iterator[Tensor]:
-    images, faults, pixels = [], [], 0
+def _opened(files: Iterable[bytes], max_pixels: int) -> list[ImageFile]:
+    """Headers only. Raises InvalidImage with a fault for each file, or when all together are too large."""
+    images: list[ImageFile] = []
+    faults: list[Fault] = []
+    pixels, most = 0, PICTURES_OF_ALL_FILES * max_pixels
     for number, file in enumerate(files):
         try:
-            image = open_image(file, max_pixels=max_pixels)
+            images.append(open_image(file, max_pixels=max_pixels))
         except InvalidImage as error:
             faults.append(Fault(f"/file/{number}", error.detail))
-        else:
-            images.append(image)
-            pixels += image.size[0] * image.size[1]
-    if not faults and pixels > PICTURES_OF_ALL_FILES * max_pixels:
-        faults.append(
-            Fault(
-                "/file", f"the files claim {pixels} pixels; the limit is {PICTURES_OF_ALL_FILES * max_pixels} together"
-            )
-        )
-    for number, image in enumerate(() if faults else images):
+            continue
+        pixels += images[-1].size[0] * images[-1].size[1]
+        if pixels > most:
+            faults.append(Fault("/file", f"the files claim more than {most} pixels together, the limit"))
+            break
+    _refuse(faults)
+    return images
+
+
+def _all_decoded(images: deque[ImageFile], fit: Fit) -> Iterator[Tensor]:
+    """The faults of all are told after the last."""
+    faults: list[Fault] = []
+    for number in range(len(images)):
         try:
-            yield to_pixels(load_image(image), *shape)
+            yield from _decoded(deque([images.popleft()]), fit)
         except InvalidImage as error:
             faults.append(Fault(f"/file/{number}", error.detail))
+    _refuse(faults)
+
+
+def _decoded(images: deque[ImageFile], fit: Fit) -> Iterator[Tensor]:
+    """Nothing holds a picture any longer than its pixels are needed."""
+    while images:
+        yield picture_pixels(images.popleft(), *fit)
+
+
+def _refuse(faults: list[Fault]) -> None:
     if faults:
         raise InvalidImage(f"{len(faults)} of the files cannot be used", faults)

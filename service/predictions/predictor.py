@@ -81,6 +81,8 @@ class Predictor:
     labels: tuple[str, ...]
     input_shape: tuple[int, int, int]
     """height, width, channels"""
+    reduced_to: int | None
+    """longest side of the pictures that it was trained on; larger ones were reduced first"""
     objective: Objective
     metrics: dict[str, Any]
     network: Network
@@ -132,6 +134,7 @@ def load_predictor(servable: ServableVersion, store: ArtifactStore) -> Predictor
         sha256=artifact.sha256,
         labels=tuple(row.labels),
         input_shape=input_shape,
+        reduced_to=shape.get("reduced_to"),
         objective=objective_of(row.objective),
         metrics=row.metrics,
         network=network,

@@ -1,0 +1,230 @@
+"""Predictions in-process, from networks published without training: what is kept loaded, and what pictures cost."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+import psutil
+import pytest
+from answering import problem
+from networks import SIDE, publish
+from PIL import Image
+from starlette.testclient import TestClient
+
+from core.artifacts import ArtifactStore
+from core.database import Database
+from core.images import picture_pixels
+from core.settings import Settings
+from service.app import create_app
+from service.predictions.predictor import load_predictor
+
+PREDICT = "/api/v1/predict/lenet?dataset=digits"
+
+
+@pytest.fixture
+def engine() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, database_url=database_url, broker_url="redis://127.0.0.1:1/0")
+
+
+@pytest.fixture
+def store(settings: Settings) -> ArtifactStore:
+    return ArtifactStore(settings.artifacts)
+
+
+@pytest.fixture
+def models(database: Database, store: ArtifactStore) -> None:
+    """One version."""
+    publish(database, store)
+
+
+@pytest.fixture
+def api(settings: Settings, models: None) -> Iterator[TestClient]:
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+def png(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def predict(api: TestClient, content: bytes, **query: Any) -> httpx2.Response:
+    answer: httpx2.Response = api.post(PREDICT, content=content, headers={"Content-Type": "image/png"}, params=query)
+    return answer
+
+
+class TestPictures:
+    def test_bright_and_dark_ones_are_told_apart(self, api: TestClient) -> None:
+        for value, label in ((0, "dark"), (255, "bright")):
+            answer = predict(api, png(Image.new("L", (SIDE, SIDE), value)))
+            assert answer.json()["predictions"][0]["label"] == label
+
+    def test_all_files_of_a_form_are_answered_in_order(self, api: TestClient) -> None:
+        values = (0, 255, 255, 0)
+        sizes = (8, 900, 20, 1200)
+        files = [
+            ("file", (f"{size}.png", png(Image.new("L", (size, size), value)), "image/png"))
+            for value, size in zip(values, sizes, strict=True)
+        ]
+        labels = [entry["label"] for entry in api.post(PREDICT, files=files).json()["predictions"]]
+        assert labels == ["dark", "bright", "bright", "dark"]
+
+    def test_a_line_of_too_many_pixels_is_refused(self, api: TestClient) -> None:
+        answer = api.post(PREDICT, json={"instances": [[[0]] * 65_536]})
+        problem(answer, 422, "invalid_input")
+
+    def test_a_malformed_form_leaves_nothing_in_the_log(
+        self, api: TestClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.WARNING):
+            for body in (b"rubbish", b"--b\r\nrubbish", b"--b\r\n\r\nx\r\n--bx"):
+                headers = {"Content-Type": "multipart/form-data; boundary=b"}
+                problem(api.post(PREDICT, content=body, headers=headers), 400, "malformed_multipart")
+        assert not [record for record in caplog.records if record.name.startswith("python_multipart")]
+
+
+class TestCost:
+    """50 KB that hold 50 million pixels."""
+
+    @pytest.fixture
+    def heavy(self) -> bytes:
+        return png(Image.new("P", (7070, 7070)), transparency=bytes(256))
+
+    def test_many_at_once_cost_little_more_than_one(self, api: TestClient, heavy: bytes) -> None:
+        assert predict(api, png(Image.new("L", (8, 8)))).status_code == 200
+        before = psutil.Process().memory_info().rss
+        with Peak() as peak, ThreadPoolExecutor(6) as threads:
+            answers = list(threads.map(lambda _: predict(api, heavy), range(6)))
+        assert [answer.status_code for answer in answers] == [200] * 6
+        assert peak.bytes - before < 400e6
+        assert psutil.Process().memory_info().rss - before < 100e6
+
+    def test_only_one_is_decoded_at_a_time(
+        self,
+        api: TestClient,
+        heavy: bytes,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        at_once, most = [0], [0]
+
+        def counted(*arguments: Any) -> Any:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+            try:
+                return picture_pixels(*arguments)
+            finally:
+                at_once[0] -= 1
+
+        monkeypatch.setattr("service.predictions.pictures.picture_pixels", counted)
+        with ThreadPoolExecutor(3) as threads:
+            answers = list(threads.map(lambda _: predict(api, heavy), range(3)))
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert most == [1]
+
+    def test_pixels_on_top_of_the_limit_are_refused_for_now(
+        self, settings: Settings, models: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        go_on, begun = threading.Event(), threading.Event()
+
+        def held(*arguments: Any) -> Any:
+            begun.set()
+            go_on.wait(30)
+            return picture_pixels(*arguments)
+
+        monkeypatch.setattr("service.predictions.pictures.picture_pixels", held)
+        picture = png(Image.new("L", (600, 600)))
+        tight = settings.model_copy(update={"max_image_pixels": 600 * 600})
+        with TestClient(create_app(tight)) as api, ThreadPoolExecutor(12) as threads:
+            answers = [threads.submit(predict, api, picture) for _ in range(12)]
+            assert begun.wait(30)
+            first = [next(as_completed(answers)).result().status_code]
+            go_on.set()
+            statuses = sorted(answer.result().status_code for answer in answers)
+        assert first == [503]
+        assert statuses == [200] * 8 + [503] * 4
+
+
+class TestOldVersions:
+    @pytest.fixture
+    def loads(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The versions that were loaded, in order."""
+        loaded: list[int] = []
+
+        def noted(servable: Any, store: ArtifactStore) -> Any:
+            loaded.append(servable.row.version)
+            return load_predictor(servable, store)
+
+        monkeypatch.setattr("service.predictions.catalogue.load_predictor", noted)
+        return loaded
+
+    @pytest.fixture
+    def models(self, database: Database, store: ArtifactStore, loads: list[int]) -> None:
+        """Four of them, of which the first stays the best."""
+        for number in range(1, 5):
+            publish(database, store, f"{number}.onnx", val_accuracy=0.9 - number / 10)
+
+    def test_unknown_numbers_leave_the_loaded_ones_alone(self, api: TestClient, loads: list[int]) -> None:
+        blank = png(Image.new("L", (8, 8)))
+        for version in (2, 3):
+            assert predict(api, blank, version=version).json()["model"]["version"] == version
+        for unknown in range(100, 110):
+            problem(predict(api, blank, version=unknown), 404, "model_not_found")
+        for version in (2, 3):
+            assert predict(api, blank, version=version).status_code == 200
+        assert (loads.count(2), loads.count(3)) == (1, 1)
+
+    def test_one_that_could_not_be_loaded_is_tried_again(self, api: TestClient, settings: Settings) -> None:
+        file = Path(settings.artifacts.removeprefix("file://")) / "local/2.onnx"
+        aside = file.with_suffix(".aside")
+        file.rename(aside)
+        file.mkdir()  # reading it is an OSError other than "not found"
+        blank = png(Image.new("L", (8, 8)))
+        problem(predict(api, blank, version=2), 503, "artifact_corrupt")
+        file.rmdir()
+        shutil.copy(aside, file)
+        assert predict(api, blank, version=2).json()["model"]["version"] == 2
+
+    @pytest.mark.parametrize("error", [RuntimeError("unexpected"), OSError(5, os.strerror(5))])
+    def test_so_is_one_whose_failure_nobody_foresaw(
+        self, api: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        failures = [error]
+
+        def failing_once(servable: Any, store: ArtifactStore) -> Any:
+            if servable.row.version == 2 and failures:
+                raise failures.pop()
+            return load_predictor(servable, store)
+
+        monkeypatch.setattr("service.predictions.catalogue.load_predictor", failing_once)
+        blank = png(Image.new("L", (8, 8)))
+        assert predict(api, blank, version=2).status_code in (500, 503)
+        assert predict(api, blank, version=2).status_code == 200
+
+
+class Peak:
+    """The most memory that this process takes within the block."""
+
+    bytes = 0
+
+    def __enter__(self) -> Self:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        self.bytes = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
