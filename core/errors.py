@@ -3,16 +3,22 @@
 KerasdError
 ├── InvalidInput            the caller sent something wrong; carries every fault found
 │   ├── InvalidJobSpec
-│   ├── InvalidImage        bytes that are not a picture we accept, or one past its limits
+│   ├── DatasetRejected     files that cannot become a dataset; a fault for each file
+│   ├── InvalidImage        bytes that are not a picture we accept
+│   │   └── ImageTooLarge   one that claims more pixels than are allowed
 │   └── InvalidQuery        a query parameter or header that cannot be understood
 ├── NotFound
-│   ├── JobNotFound · EvaluationNotFound · ModelNotFound · NoModel
+│   ├── JobNotFound · EvaluationNotFound · ModelNotFound · NoModel · DatasetNotFound · ImageNotFound
 ├── Conflict
 │   ├── InvalidTransition   a state does not allow the move
-│   └── DatasetRequired     several views have a model of that architecture
+│   ├── DatasetRequired     several views have a model of that architecture
+│   ├── DatasetExists       the name belongs to other images
+│   ├── DatasetInUse        jobs still need it
+│   ├── DatasetNotReady     its import has not ended, or was refused
+│   └── IdempotencyKeyInFlight  the first request with that key is not answered yet
 ├── IdempotencyKeyReused    the same key came with another body
 ├── ArtifactCorrupt         stored bytes do not match their recorded sha256
-├── FencedOut               another attempt owns the job; the caller must stop
+├── FencedOut               another attempt owns the job or import; the caller must stop
 └── TrainingFailure         ends a job with a reason of the closed list
 
 The `code` is stable and part of the HTTP contract; service/problems.py maps classes to statuses.
@@ -61,8 +67,16 @@ class InvalidJobSpec(InvalidInput):
         self.code = "not_supported_yet" if unsupported else "invalid_job_spec"
 
 
+class DatasetRejected(InvalidInput):
+    code = "dataset_rejected"
+
+
 class InvalidImage(InvalidInput):
     code = "invalid_image"
+
+
+class ImageTooLarge(InvalidImage):
+    """It claims more pixels than are allowed."""
 
 
 class InvalidQuery(InvalidInput):
@@ -92,6 +106,17 @@ class NoModel(NotFound):
     code = "no_model"
 
 
+class DatasetNotFound(NotFound):
+    code = "dataset_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no dataset {name!r}")
+
+
+class ImageNotFound(NotFound):
+    code = "image_not_found"
+
+
 class Conflict(KerasdError):
     code = "conflict"
 
@@ -102,6 +127,22 @@ class InvalidTransition(Conflict):
 
 class DatasetRequired(Conflict):
     code = "dataset_required"
+
+
+class DatasetExists(Conflict):
+    code = "dataset_exists"
+
+
+class DatasetInUse(Conflict):
+    code = "dataset_in_use"
+
+
+class DatasetNotReady(Conflict):
+    code = "dataset_not_ready"
+
+
+class IdempotencyKeyInFlight(Conflict):
+    code = "idempotency_key_in_flight"
 
 
 class IdempotencyKeyReused(KerasdError):
@@ -115,8 +156,8 @@ class ArtifactCorrupt(KerasdError):
 class FencedOut(KerasdError):
     code = "fenced_out"
 
-    def __init__(self, job_id: str, number: int) -> None:
-        super().__init__(f"attempt {number} no longer owns job {job_id}")
+    def __init__(self, owned: str, number: int) -> None:
+        super().__init__(f"attempt {number} no longer owns {owned}")
 
 
 class TrainingFailure(KerasdError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 from pydantic import ValidationError
@@ -15,10 +17,13 @@ from core.logs import configure_logging
 from core.settings import Settings
 from core.tables import SCHEMA_REVISION
 from worker.app import listen, worker_app
+from worker.imports.supervisor import ImportSupervisor
 from worker.supervisor import Supervisor
 
 SCHEMA_POLL_SECONDS = 0.2
 JOIN_SECONDS = 10.0
+FAILED = 70
+"""exit status of a worker that cannot go on (EX_SOFTWARE)"""
 
 log = structlog.get_logger("kerasd.worker")
 
@@ -32,16 +37,38 @@ def main() -> None:
     database = Database(settings.database)
     wait_for_schema(database)
     supervisor = Supervisor(settings, database)
-    # A daemon, so that a supervisor stuck in a dead network cannot keep the process from ending.
-    thread = threading.Thread(target=supervisor.run, name="supervisor", daemon=True)
-    thread.start()
+    # Two, so that a small upload need not wait for a large one.
+    imports = [ImportSupervisor(settings, database, supervisor.wake, keeps_house=first) for first in (True, False)]
+    parts: list[Supervisor | ImportSupervisor] = [supervisor, *imports]
+    # Daemons, so that one stuck in a dead network cannot keep the process from ending.
+    threads = [
+        threading.Thread(target=run_or_end, args=(part.run,), name=type(part).__name__, daemon=True) for part in parts
+    ]
+    for thread in threads:
+        thread.start()
     log.info("worker ready", standby=settings.standby)
+
+    def wake() -> None:
+        for part in parts:
+            part.wake()
+
     try:
-        listen(worker_app(settings.broker, supervisor.wake))
+        listen(worker_app(settings.broker, wake))
     finally:
-        supervisor.stop()
-        thread.join(JOIN_SECONDS)
+        for part in parts:
+            part.stop()
+        for thread in threads:
+            thread.join(JOIN_SECONDS)
         database.close()
+
+
+def run_or_end(run: Callable[[], None]) -> None:
+    """A supervisor that fails ends the whole worker: a process that lives on and does nothing would fool everyone."""
+    try:
+        run()
+    except BaseException:
+        log.exception("the worker cannot go on")
+        os._exit(FAILED)
 
 
 def wait_for_schema(database: Database) -> None:

@@ -28,12 +28,12 @@ from core.repositories.attempts import (
 )
 from core.settings import Settings
 from core.states import HELD, Reason, State
-from worker.exits import classify
+from worker.child_process import ChildProcess, sweep_scratch
+from worker.exits import Exit, classify
 from worker.host import this_holder
 from worker.memory import count_oom_kills
 from worker.reconciler import release_lost_attempts
 from worker.trainer import Assignment
-from worker.trainer_process import TrainerProcess
 
 log = structlog.get_logger("kerasd.worker")
 
@@ -56,7 +56,7 @@ class Supervisor:
         self._holder = this_holder()
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._standby: TrainerProcess | None = None
+        self._standby: ChildProcess | None = None
 
     def wake(self) -> None:
         """Something may have changed: a new job, a cancel, a trainer's end."""
@@ -68,6 +68,7 @@ class Supervisor:
         self._woken.set()
 
     def run(self) -> None:
+        sweep_scratch(self._settings.scratch)
         self._prepare_standby()
         try:
             while not self._stopping.is_set():
@@ -87,6 +88,7 @@ class Supervisor:
             claim = claim_next(session, self._holder)
         if claim is None:
             self._woken.wait(self._settings.poll_seconds)
+            self._replace_dead_standby()
             return
         with structlog.contextvars.bound_contextvars(
             job=claim.attempt.job_id, attempt=claim.attempt.number, request_id=claim.request_id
@@ -100,7 +102,8 @@ class Supervisor:
         trainer = self._take_trainer()
         attempt = claim.attempt
         kills = count_oom_kills()
-        trainer.assign(Assignment(attempt.tenant, attempt.job_id, attempt.number, claim.spec))
+        assignment = Assignment(attempt.tenant, attempt.job_id, attempt.number, claim.spec, claim.dataset.to_json())
+        trainer.assign(assignment.to_line())
         self._prepare_standby()
         try:
             ending = self._watch(claim, trainer)
@@ -110,9 +113,9 @@ class Supervisor:
         finally:
             returncode = trainer.returncode()
             trainer.kill()
-        self._close(attempt, trainer, ending, returncode, count_oom_kills() - kills)
+        self._close(attempt, trainer, ending, classify(returncode or 0, count_oom_kills() - kills))
 
-    def _watch(self, claim: Claim, trainer: TrainerProcess) -> Ending | None:
+    def _watch(self, claim: Claim, trainer: ChildProcess) -> Ending | None:
         """Waits for the trainer's exit (None), or says why it is to be ended. Raises FencedOut."""
         renewed = time.monotonic()
         deadline = None if claim.seconds_left is None else renewed + claim.seconds_left
@@ -131,54 +134,75 @@ class Supervisor:
             except DBAPIError as error:
                 log.warning("the database does not answer while an attempt runs", error=str(error.orig))
                 if now - renewed > LEASE_SECONDS:
-                    raise FencedOut(claim.attempt.job_id, claim.attempt.number) from error
+                    raise FencedOut(f"job {claim.attempt.job_id}", claim.attempt.number) from error
                 continue
             if state is State.CANCELLING:
                 return Ending(State.CANCELLED, outcome="cancelled", reason=Reason.USER_CANCELLED)
         return None
 
-    def _look(self, attempt: Attempt, trainer: TrainerProcess, *, renew: bool) -> State:
+    def _look(self, attempt: Attempt, trainer: ChildProcess, *, renew: bool) -> State:
         """Stores the log, keeps the lease, reads the job's state: terminal once the trainer has ended the job itself."""
-        with self._database.transaction() as session:
-            state = current_state(session, attempt)
-            if renew and state in HELD:
-                renew_lease(session, attempt)
-            if text := trainer.take_log():
-                append_log(session, attempt, text)
+        text = trainer.take_log()
+        try:
+            with self._database.transaction() as session:
+                state = current_state(session, attempt)
+                if renew and state in HELD:
+                    renew_lease(session, attempt)
+                if text:
+                    append_log(session, attempt, text)
+        except DBAPIError:
+            trainer.return_log(text)
+            raise
         return state
 
-    def _close(
-        self, attempt: Attempt, trainer: TrainerProcess, ending: Ending | None, returncode: int | None, oom_kills: int
-    ) -> None:
-        """Stores the rest of the log, and the end, unless the trainer recorded one itself."""
-        with self._database.transaction() as session:
+    def _close(self, attempt: Attempt, trainer: ChildProcess, ending: Ending | None, loss: Exit) -> None:
+        """Records the end, unless the trainer did so itself; tries for as long as the lease lasts."""
+        text = trainer.finish_log()
+        deadline = time.monotonic() + LEASE_SECONDS
+        while True:
             try:
-                state = current_state(session, attempt)
+                self._record_end(attempt, text, ending, loss)
             except FencedOut as fenced:
                 log.warning("attempt fenced out", detail=fenced.detail)
-                return
-            if text := trainer.finish_log():
+            except DBAPIError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(TROUBLE_SECONDS)
+                continue
+            return
+
+    def _record_end(self, attempt: Attempt, text: str, ending: Ending | None, loss: Exit) -> None:
+        with self._database.transaction() as session:
+            state = current_state(session, attempt)
+            if text:
                 append_log(session, attempt, text)
             if state not in HELD:
                 log.info("attempt ended", state=state)
-                return
-            if ending is not None:
-                end_attempt(session, attempt, ending)
-                log.info("attempt ended", state=ending.state, cause=ending.outcome)
-                return
-            loss = classify(returncode or 0, oom_kills)
-            after = lose_attempt(session, attempt, loss.reason, loss.detail, loss.most_tries)
-            log.warning("attempt lost", reason=loss.reason, detail=loss.detail, state=after)
+            elif ending is not None:
+                after = end_attempt(session, attempt, ending)
+                log.info("attempt ended", state=after, cause=ending.outcome)
+            else:
+                after = lose_attempt(session, attempt, loss.reason, loss.detail, loss.most_tries)
+                log.warning("attempt lost", reason=loss.reason, detail=loss.detail, state=after)
 
-    def _take_trainer(self) -> TrainerProcess:
+    def _take_trainer(self) -> ChildProcess:
         standby, self._standby = self._standby, None
         if standby is not None and standby.returncode() is None:
             return standby
-        return TrainerProcess(self.wake)
+        return self._start_trainer()
+
+    def _replace_dead_standby(self) -> None:
+        if self._standby is not None and self._standby.returncode() is not None:
+            self._standby.kill()
+            self._standby = None
+            self._prepare_standby()
+
+    def _start_trainer(self) -> ChildProcess:
+        return ChildProcess("worker.trainer", self.wake, self._settings.scratch)
 
     def _prepare_standby(self) -> None:
         if self._settings.standby and self._standby is None:
-            self._standby = TrainerProcess(self.wake)
+            self._standby = self._start_trainer()
 
 
 def _timed_out(limit: float) -> Ending:

@@ -32,6 +32,8 @@ class Assignment:
     job_id: str
     number: int
     spec: dict[str, Any]
+    dataset: dict[str, Any]
+    """core.dataset_content.StoredDataset as JSON"""
 
     def to_line(self) -> str:
         return json.dumps(asdict(self)) + "\n"
@@ -55,7 +57,6 @@ def main() -> int:
 def import_training() -> None:
     """Everything that an attempt imports, so that a standby has it in memory."""
     import onnxruntime  # noqa: F401
-    import sklearn.datasets  # noqa: F401
     import tf2onnx  # noqa: F401
 
     import worker.training  # noqa: F401
@@ -63,6 +64,7 @@ def import_training() -> None:
 
 def train(assignment: Assignment) -> int:
     """Runs the attempt and records how it ended. Returns the exit code."""
+    from core.dataset_content import StoredDataset
     from core.errors import FencedOut, TrainingFailure
     from core.repositories.attempts import Attempt, Ending, end_attempt
     from core.settings import Settings
@@ -75,7 +77,7 @@ def train(assignment: Assignment) -> int:
     ledger = Ledger(database, Attempt(assignment.tenant, assignment.job_id, assignment.number))
     try:
         try:
-            run_attempt(assignment.spec, ledger, settings)
+            run_attempt(assignment.spec, StoredDataset.from_json(assignment.dataset), ledger, settings)
         except FencedOut:
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is becomes the job's recorded reason)

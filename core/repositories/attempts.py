@@ -14,11 +14,13 @@ from sqlalchemy import and_, case, select, update
 from sqlalchemy.orm import Session
 
 from core.database import database_now
+from core.dataset_content import StoredDataset
 from core.errors import FencedOut
+from core.repositories.datasets import stored_dataset
 from core.repositories.epochs import delete_epochs
 from core.repositories.events import append_event
-from core.states import HELD, Reason, State
-from core.tables import AttemptRow, JobRow, utc_now
+from core.states import HELD, DatasetState, Reason, State
+from core.tables import AttemptRow, DatasetRow, JobRow, utc_now
 
 LEASE_SECONDS = 30.0
 
@@ -48,6 +50,7 @@ class Claim:
 
     attempt: Attempt
     spec: dict[str, Any]
+    dataset: StoredDataset
     request_id: str | None
     seconds_left: float | None
     """until timeout_seconds runs out; None without a time limit"""
@@ -65,16 +68,18 @@ class Ending:
 
 
 def claim_next(session: Session, holder: Holder) -> Claim | None:
-    """Claims the most urgent queued job, or None. The caller commits before it starts anything."""
-    row = session.scalars(
-        select(JobRow)
-        .where(JobRow.state == State.QUEUED)
+    """Claims the most urgent queued job whose dataset is ready, or None. The caller commits before it starts anything."""
+    found = session.execute(
+        select(JobRow, DatasetRow)
+        .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+        .where(JobRow.state == State.QUEUED, DatasetRow.state == DatasetState.READY)
         .order_by(JobRow.priority.desc(), JobRow.created_at, JobRow.id)
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=JobRow)
     ).one_or_none()
-    if row is None:
+    if found is None:
         return None
+    row, dataset = found
     attempt = Attempt(row.tenant_id, row.id, row.attempt + 1)
     timeout = row.spec["timeout_seconds"]
     claimed = session.execute(
@@ -111,7 +116,7 @@ def claim_next(session: Session, holder: Holder) -> Claim | None:
             "worker": holder.worker,
         },
     )
-    return Claim(attempt, row.spec, row.request_id, claimed[0])
+    return Claim(attempt, row.spec, stored_dataset(dataset), row.request_id, claimed[0])
 
 
 def renew_lease(session: Session, attempt: Attempt) -> State:
@@ -124,7 +129,7 @@ def renew_lease(session: Session, attempt: Attempt) -> State:
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
     if state is None:
-        raise FencedOut(attempt.job_id, attempt.number)
+        raise FencedOut(f"job {attempt.job_id}", attempt.number)
     return State(state)
 
 
@@ -135,7 +140,7 @@ def current_state(session: Session, attempt: Attempt) -> State:
     """
     state = session.scalar(select(JobRow.state).where(_newest(attempt)))
     if state is None:
-        raise FencedOut(attempt.job_id, attempt.number)
+        raise FencedOut(f"job {attempt.job_id}", attempt.number)
     return State(state)
 
 
@@ -152,7 +157,7 @@ def write_job(session: Session, attempt: Attempt, **values: Any) -> None:
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
     if matched is None:
-        raise FencedOut(attempt.job_id, attempt.number)
+        raise FencedOut(f"job {attempt.job_id}", attempt.number)
 
 
 def add_warning(session: Session, attempt: Attempt, code: str, detail: str) -> None:
@@ -178,12 +183,18 @@ def record_environment(session: Session, attempt: Attempt, environment: dict[str
     session.execute(update(AttemptRow).where(_is(attempt)).values(environment=environment))
 
 
-def end_attempt(session: Session, attempt: Attempt, ending: Ending) -> None:
-    """Moves the job on and closes the attempt. Raises FencedOut."""
+def end_attempt(session: Session, attempt: Attempt, ending: Ending) -> State:
+    """Moves the job on and closes the attempt. Returns the job's state. Raises FencedOut.
+
+    A job that somebody wants cancelled is not queued again, whatever the ending says.
+    """
     row = session.scalars(select(JobRow).where(_owned(attempt)).with_for_update()).one_or_none()
     if row is None:
-        raise FencedOut(attempt.job_id, attempt.number)
+        raise FencedOut(f"job {attempt.job_id}", attempt.number)
+    if not State(row.state).may_become(ending.state):
+        ending = Ending(State.CANCELLED, outcome=ending.outcome, reason=Reason.USER_CANCELLED)
     _move(session, row, attempt, ending, actor="worker")
+    return ending.state
 
 
 def expired_attempts(session: Session, limit: int = 20) -> Sequence[Attempt]:
@@ -233,7 +244,7 @@ def after_loss(max_attempts: int, row: JobRow, reason: Reason, detail: str) -> E
             State.FAILED,
             outcome="lost",
             reason=reason,
-            detail=f"{detail}; gave up after {max_attempts} attempts without a finished epoch",
+            detail=f"{detail}; gave up after {max_attempts} attempts",
         )
     return Ending(State.QUEUED, outcome="lost", detail=f"{detail}; waiting to be tried again")
 
@@ -244,7 +255,7 @@ def lose_attempt(
     """Ends an attempt whose trainer died. `most_tries` lowers the spec's max_attempts. Raises FencedOut."""
     row = session.scalars(select(JobRow).where(_owned(attempt)).with_for_update()).one_or_none()
     if row is None:
-        raise FencedOut(attempt.job_id, attempt.number)
+        raise FencedOut(f"job {attempt.job_id}", attempt.number)
     limit = int(row.spec["max_attempts"])
     ending = after_loss(limit if most_tries is None else min(limit, most_tries), row, reason, detail)
     _move(session, row, attempt, ending, actor="worker")

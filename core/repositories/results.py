@@ -35,7 +35,8 @@ class Publication:
     artifact: StoredArtifact
     dataset_digest: str
     labels: list[str]
-    input_shape: dict[str, int]
+    input_shape: dict[str, int | None]
+    """height, width, channels of the network's input; reduced_to: longest side of pictures before they are resized"""
     metrics: dict[str, float | None]
     objective: Objective
     parity: dict[str, float]
@@ -44,12 +45,18 @@ class Publication:
 def record_epoch(
     session: Session, attempt: Attempt, metrics: EpochMetrics, progress: dict[str, Any], best: bool
 ) -> None:
-    """Inserts one epoch row with its event. Raises FencedOut when another attempt owns the job."""
+    """Inserts one epoch row with its event. Raises FencedOut when another attempt owns the job.
+
+    Again after a commit whose answer was lost, it changes nothing.
+    """
     values = asdict(metrics)
     changes: dict[str, Any] = {"progress": progress}
     if best:
         changes["best_epoch"] = values
     write_job(session, attempt, **changes)
+    there = session.get(EpochRow, (attempt.job_id, metrics.epoch))
+    if there is not None and there.attempt == attempt.number:
+        return
     session.add(
         EpochRow(
             job_id=attempt.job_id, tenant_id=attempt.tenant, attempt=attempt.number, created_at=utc_now(), **values

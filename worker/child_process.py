@@ -1,28 +1,45 @@
-"""A trainer seen from its supervisor: started, assigned, listened to, killed."""
+"""A trainer or importer seen from its supervisor: started, assigned, listened to, killed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO
 
-from worker.trainer import READY_LINE, Assignment
+import psutil
+
+from worker.trainer import READY_LINE
 
 LOG_LIMIT = 64 * 1024
 """Characters kept of what one attempt prints; the rest is counted."""
 
+_NOISE = re.compile(r"I\d{4} \d\d:|WARNING: All log messages before absl::InitializeLog")
+"""TensorFlow's remarks on the processor, which it prints whatever TF_CPP_MIN_LOG_LEVEL says."""
 
-class TrainerProcess:
-    """One exec'd child in its own session. Start it early to have it warm; it waits for its assignment."""
 
-    def __init__(self, on_exit: Callable[[], None]) -> None:
+class ChildProcess:
+    """`python -m MODULE` in a session of its own. Start it early to have it warm; it waits for its assignment.
+
+    It gets a folder below `scratch` for its temporary files, which goes with it: TensorFlow, for one, leaves some.
+    """
+
+    def __init__(
+        self, module: str, on_exit: Callable[[], None], scratch: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        self.scratch = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=scratch))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.trainer", str(os.getpid())],
+            [sys.executable, "-m", module, str(os.getpid())],
+            env={**os.environ, "TMPDIR": str(self.scratch), **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -42,13 +59,13 @@ class TrainerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def assign(self, assignment: Assignment) -> None:
-        """Hands over the attempt. A trainer that has died already is found by `returncode`."""
+    def assign(self, line: str) -> None:
+        """Hands over what to do. A child that has died already is found by `returncode`."""
         stdin = self._process.stdin
         if stdin is None:
-            raise RuntimeError("the trainer was started without a pipe")
+            raise RuntimeError("the child was started without a pipe")
         with contextlib.suppress(BrokenPipeError):
-            stdin.write(assignment.to_line())
+            stdin.write(line)
             stdin.flush()
 
     def returncode(self) -> int | None:
@@ -60,6 +77,11 @@ class TrainerProcess:
         with self._lock:
             text, self._pending = "".join(self._pending), []
             return text
+
+    def return_log(self, text: str) -> None:
+        """Puts back what was taken but could not be stored."""
+        with self._lock:
+            self._pending.insert(0, text)
 
     def finish_log(self) -> str:
         """The rest of the log once the process has ended."""
@@ -75,10 +97,11 @@ class TrainerProcess:
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _read(self, output: IO[str]) -> None:
         for line in output:
-            if line.strip() != READY_LINE:
+            if line.strip() != READY_LINE and not _NOISE.match(line):
                 self._keep(line)
         self._process.wait()
         self._on_exit()
@@ -91,3 +114,11 @@ class TrainerProcess:
             self._dropped += len(line) - len(kept)
             if kept:
                 self._pending.append(kept)
+
+
+def sweep_scratch(scratch: Path) -> None:
+    """Removes the temporary files of workers that were killed: their folders carry the worker's process id."""
+    for folder in scratch.glob("*-*"):
+        owner = folder.name.partition("-")[0]
+        if owner.isdecimal() and int(owner) != os.getpid() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
