@@ -109,47 +109,80 @@ _CIFAR100 = [
 ]
 
 
+_CIFAR100_SUPERCLASSES = (
+    "aquatic_mammals",
+    "fish",
+    "flowers",
+    "food_containers",
+    "fruit_and_vegetables",
+    "household_electrical_devices",
+    "household_furniture",
+    "insects",
+    "large_carnivores",
+    "large_man-made_outdoor_things",
+    "large_natural_outdoor_scenes",
+    "large_omnivores_and_herbivores",
+    "medium_mammals",
+    "non-insect_invertebrates",
+    "people",
+    "reptiles",
+    "small_mammals",
+    "trees",
+    "vehicles_1",
+    "vehicles_2",
+)
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A dataset's ordered labels, image shape (height, width, channels) and images per class."""
+    """What a job spec is checked against: ordered labels, image sizes, and images per class of each split."""
 
     name: str
     labels: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    size: tuple[int, int] | None
+    """(height, width) of every image; None where sizes are mixed."""
+    channels: int
+    """3, or 1 where every image is grayscale."""
     train_counts: tuple[int, ...]
     test_counts: tuple[int, ...] | None
     """None where the set comes without a test split."""
+    validation_counts: tuple[int, ...] | None = None
+    """None where the set comes without a validation split."""
 
     @property
     def color(self) -> str:
-        return "rgb" if self.image_shape[2] == 3 else "grayscale"
+        return "rgb" if self.channels == 3 else "grayscale"
 
 
 BUILTIN_DATASETS: dict[str, DatasetInfo] = {
     info.name: info
     for info in (
-        DatasetInfo("digits", _DIGITS, (8, 8, 1), (178, 182, 177, 183, 181, 182, 181, 179, 174, 180), None),
+        DatasetInfo("digits", _DIGITS, (8, 8), 1, (178, 182, 177, 183, 181, 182, 181, 179, 174, 180), None),
         DatasetInfo(
             "mnist",
             _DIGITS,
-            (28, 28, 1),
+            (28, 28),
+            1,
             (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
             (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
         ),
         DatasetInfo(
             "fashion_mnist",
             ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle_boot"),
-            (28, 28, 1),
+            (28, 28),
+            1,
             (6000,) * 10,
             (1000,) * 10,
         ),
         DatasetInfo(
             "cifar10",
             ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-            (32, 32, 3),
+            (32, 32),
+            3,
             (5000,) * 10,
             (1000,) * 10,
         ),
-        DatasetInfo("cifar100", tuple(_CIFAR100), (32, 32, 3), (500,) * 100, (100,) * 100),
+        DatasetInfo("cifar100", tuple(_CIFAR100), (32, 32), 3, (500,) * 100, (100,) * 100),
+        DatasetInfo("cifar100_coarse", _CIFAR100_SUPERCLASSES, (32, 32), 3, (2500,) * 20, (500,) * 20),
     )
 }

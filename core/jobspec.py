@@ -35,11 +35,12 @@ class DatasetSpec(Schema):
     """What the job sees of a dataset."""
 
     name: Name
-    view: Name | None = None
-    """a name of the client's for this view"""
+    view: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] | None = None
+    """a name of the client's for this view: its labels and its split; once given, it always means the same"""
     classes: Annotated[list[str | Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=10_000)] | None = None
     """a subset of the classes, by label or index; kept in the dataset's order"""
-    validation_fraction: Fraction = 0.15
+    validation_fraction: Fraction | None = 0.15
+    """only where the set has no validation split of its own; null: 0.15"""
     test_fraction: Fraction | None = None
     """only where the set has no test split of its own; then 0.15"""
     split: Literal["stratified", "last"] = "stratified"

@@ -45,6 +45,18 @@ class Settings(BaseSettings):
     offline: bool = Field(False, description="never try to download a dataset")
     max_body_bytes: int = Field(1 << 20, ge=1024, description="limit of a control-plane request body")
     max_predict_bytes: int = Field(16 << 20, ge=1024, description="limit of a predict request body")
+    max_upload_bytes: int = Field(16 << 30, ge=1024, description="limit of one dataset upload")
+    max_expanded_bytes: int = Field(64 << 30, ge=1024, description="limit of an uploaded archive after decompression")
+    max_dataset_images: int = Field(2_000_000, ge=2, description="most images of one dataset")
+    stored_side: int = Field(
+        512, ge=32, le=4096, description="longest side in pixels of stored images; larger ones are reduced at import"
+    )
+    import_memory_bytes: int = Field(
+        2 << 30, ge=256 << 20, description="address space of the process that reads uploaded files"
+    )
+    cache_pixel_bytes: int = Field(
+        256 << 20, ge=0, description="training images that a trainer keeps in memory; more are read as needed"
+    )
     max_image_pixels: int = Field(50_000_000, ge=1, description="most pixels an image may have")
     poll_seconds: float = Field(2.0, gt=0, description="how often a worker looks for work without a wake-up")
     standby: bool = Field(True, description="keep one trainer with TensorFlow imported ready")
@@ -84,6 +96,14 @@ class Settings(BaseSettings):
     @cached_property
     def artifacts(self) -> str:
         return self.artifacts_url or str(self.data_dir / "artifacts")
+
+    @cached_property
+    def scratch(self) -> Path:
+        return self.data_dir / "tmp"
+
+    @cached_property
+    def cache(self) -> Path:
+        return self.data_dir / "cache"
 
     @cached_property
     def downloads(self) -> Path:

@@ -1,4 +1,4 @@
-"""The states of a job, the moves each allows, and the closed list of reasons for an end."""
+"""The states of a job, the moves each allows, and the closed list of reasons for an end; the states of a dataset."""
 
 from __future__ import annotations
 
@@ -57,3 +57,15 @@ class Reason(StrEnum):
     ARTIFACT_REJECTED = "ARTIFACT_REJECTED"
     PRUNED = "PRUNED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+class DatasetState(StrEnum):
+    """Where a dataset stands."""
+
+    IMPORTING = "IMPORTING"  # its files are here; a worker reads and checks them, or soon will
+    READY = "READY"  # stored, and never changed again
+    REJECTED = "REJECTED"  # its files cannot be used; the errors say why
+
+    @property
+    def terminal(self) -> bool:
+        return self is not DatasetState.IMPORTING

@@ -1,13 +1,13 @@
 """From a request body to a checked, normalised job spec, or to every fault found in it.
 
-No dataset is opened and no worker asked: counts come from what is known of the dataset, shapes and parameters from the
+No dataset is opened and no worker asked: counts come from what the dataset's row tells, shapes and parameters from the
 recipe's layer specs. The same check guards submitting and `?validate_only=true`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,11 @@ from core.layers import LayerSpec, NetworkSummary, Shape, ShapeError
 from core.recipes import RECIPES, network_layers, network_summary
 from core.splits import SplitCounts, SplitPlan, plan_counts
 
+DEFAULT_VALIDATION_FRACTION = 0.15
 DEFAULT_TEST_FRACTION = 0.15
+
+Lookup = Callable[[str], "DatasetInfo | Fault"]
+"""What is known of a dataset by name, or the fault that it cannot be used (its pointer is filled in here)."""
 
 NOT_IN_HASH = ("tags", "priority", "timeout_seconds", "max_attempts")
 """Fields that change how a job is run, not what it computes."""
@@ -58,11 +62,19 @@ class CheckedSpec:
         return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def check_spec(body: Any) -> CheckedSpec:
+def builtin_dataset(name: str) -> DatasetInfo | Fault:
+    """The lookup that knows the built-in sets alone."""
+    info = BUILTIN_DATASETS.get(name)
+    if info is None:
+        return Fault("", f"there is no dataset {name!r}; built-in are {', '.join(BUILTIN_DATASETS)}", "unknown_dataset")
+    return info
+
+
+def check_spec(body: Any, lookup: Lookup = builtin_dataset) -> CheckedSpec:
     """Checks a parsed JSON body. Raises InvalidJobSpec with all faults, each with a JSON pointer."""
     faults: list[Fault] = []
     spec = _parse(body, faults)
-    checked = _check_meaning(spec, faults) if spec is not None else None
+    checked = _check_meaning(spec, lookup, faults) if spec is not None else None
     if faults or checked is None:
         raise InvalidJobSpec(_in_body(faults, body))
     return checked
@@ -95,13 +107,11 @@ def _usable_part(body: Any, faults: Sequence[Fault]) -> Any:
     return rest
 
 
-def _check_meaning(spec: JobSpec, faults: list[Fault]) -> CheckedSpec | None:
+def _check_meaning(spec: JobSpec, lookup: Lookup, faults: list[Fault]) -> CheckedSpec | None:
     faults += _unsupported(spec)
-    info = BUILTIN_DATASETS.get(spec.dataset.name)
-    if info is None:
-        known = ", ".join(BUILTIN_DATASETS)
-        detail = f"there is no dataset {spec.dataset.name!r}; known are {known}"
-        faults.append(Fault("/dataset/name", detail, "unknown_dataset"))
+    info = lookup(spec.dataset.name)
+    if isinstance(info, Fault):
+        faults.append(Fault("/dataset/name", info.detail, info.code))
         return None
     labels = _chosen_labels(spec.dataset, info, faults)
     dataset = _normalised_dataset(spec, info, labels, faults)
@@ -117,26 +127,38 @@ def _check_meaning(spec: JobSpec, faults: list[Fault]) -> CheckedSpec | None:
     objective = spec.objective.model_copy(update={"direction": direction})
     normalised = spec.model_copy(update={"dataset": dataset, "objective": objective})
     warnings = tuple(_warnings(spec))
-    return CheckedSpec(normalised, info, labels, input_shape, counts, network, view_name(dataset), warnings)
+    return CheckedSpec(
+        normalised, info, labels, input_shape, counts, network, dataset.view or view_name(dataset), warnings
+    )
 
 
 def split_plan(dataset: DatasetSpec) -> SplitPlan:
     """How a normalised dataset spec divides the images it draws from."""
     return SplitPlan(
-        dataset.validation_fraction, dataset.test_fraction or 0.0, dataset.split, dataset.seed, dataset.train_limit
+        dataset.validation_fraction or 0.0,
+        dataset.test_fraction or 0.0,
+        dataset.split,
+        dataset.seed,
+        dataset.train_limit,
     )
 
 
 def view_name(dataset: DatasetSpec) -> str:
-    """The dataset's name for the whole set with the default split, else `<dataset>@<8 hex>`.
+    """What the view of a normalised spec is called without a name of the client's.
 
-    Labels and split make a view; what only changes how a network learns (train_limit, image_size, color) does not, so
-    that such models compete with each other on the same held-out images.
+    The dataset's name for the whole set with the default split, else `<dataset>@<8 hex>`. Labels and split make a view;
+    what only changes how a network learns (train_limit, image_size, color) does not, so that such models compete with
+    each other on the same held-out images.
     """
     identity = dataset.model_dump(include={"classes", "validation_fraction", "test_fraction", "split", "seed"})
     whole = DatasetSpec(name=dataset.name).model_dump(include=set(identity))
+    if dataset.validation_fraction is None:
+        whole["validation_fraction"] = None
     if dataset.test_fraction is not None:
         whole["test_fraction"] = DEFAULT_TEST_FRACTION
+    if dataset.validation_fraction is None and dataset.test_fraction is None:
+        # Nothing is divided, so neither strategy nor seed means anything.
+        whole |= {"split": identity["split"], "seed": identity["seed"]}
     if identity == whole:
         return dataset.name
     return f"{dataset.name}@{hashlib.sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]}"
@@ -165,7 +187,6 @@ def _unsupported(spec: JobSpec) -> list[Fault]:
         "/precision": spec.precision not in ("auto", "float32"),
         "/devices": spec.devices != 1,
         "/deterministic": spec.deterministic,
-        "/dataset/view": spec.dataset.view is not None,
     }
     return [Fault(pointer, "not supported yet", "not_supported_yet") for pointer, used in asked.items() if used]
 
@@ -192,25 +213,44 @@ def _label_index(info: DatasetInfo, label: str) -> int | None:
 
 def _normalised_dataset(spec: JobSpec, info: DatasetInfo, labels: tuple[str, ...], faults: list[Fault]) -> DatasetSpec:
     dataset = spec.dataset
-    test_fraction = dataset.test_fraction
-    if info.test_counts is not None and test_fraction is not None:
-        faults.append(Fault("/dataset/test_fraction", f"{info.name} has its own test split", "invalid"))
-    if info.test_counts is None and test_fraction is None:
-        test_fraction = DEFAULT_TEST_FRACTION
+    asked_validation = dataset.validation_fraction if "validation_fraction" in dataset.model_fields_set else None
     color = dataset.color or info.color
     return dataset.model_copy(
         update={
             "classes": None if labels == info.labels else list(labels),
-            "test_fraction": test_fraction,
+            "validation_fraction": _fraction(
+                "validation", asked_validation, info.validation_counts, DEFAULT_VALIDATION_FRACTION, info, faults
+            ),
+            "test_fraction": _fraction(
+                "test", dataset.test_fraction, info.test_counts, DEFAULT_TEST_FRACTION, info, faults
+            ),
             "color": color,
             "image_size": dataset.image_size or _default_size(spec, info, color, len(labels)),
         }
     )
 
 
+def _fraction(
+    part: str,
+    asked: float | None,
+    own_counts: tuple[int, ...] | None,
+    default: float,
+    info: DatasetInfo,
+    faults: list[Fault],
+) -> float | None:
+    """The share to hold out; None where the set brings that split itself, and none may be asked for."""
+    if own_counts is None:
+        return default if asked is None else asked
+    if asked is not None:
+        faults.append(Fault(f"/dataset/{part}_fraction", f"{info.name} has its own {part} split"))
+    return None
+
+
 def _default_size(spec: JobSpec, info: DatasetInfo, color: str, classes: int) -> int:
     recipe = RECIPES[spec.architecture.name]
-    height, width, _ = info.image_shape
+    if info.size is None:
+        return recipe.default_size
+    height, width = info.size
     own: Shape = (height, width, 3 if color == "rgb" else 1)
     return height if height == width and recipe.takes(spec.architecture, own, classes) else recipe.default_size
 
@@ -223,10 +263,14 @@ def _input_shape(dataset: DatasetSpec) -> tuple[int, int, int]:
 def _split_counts(dataset: DatasetSpec, info: DatasetInfo, labels: tuple[str, ...], faults: list[Fault]) -> SplitCounts:
     indices = [info.labels.index(label) for label in labels]
     counts = plan_counts([info.train_counts[index] for index in indices], split_plan(dataset))
-    if info.test_counts is not None:
-        counts = SplitCounts(counts.train, counts.validation, sum(info.test_counts[index] for index in indices))
+    counts = SplitCounts(
+        counts.train,
+        _own_count(info.validation_counts, indices, counts.validation),
+        _own_count(info.test_counts, indices, counts.test),
+    )
+    limited = dataset.train_limit is not None and dataset.train_limit < len(labels)
     for part, pointer, count in (
-        ("training", "/dataset/validation_fraction", counts.train),
+        ("training", "/dataset/train_limit" if limited else "/dataset/validation_fraction", counts.train),
         ("validation", "/dataset/validation_fraction", counts.validation),
         ("test", "/dataset/test_fraction", counts.test),
     ):
@@ -239,6 +283,10 @@ def _split_counts(dataset: DatasetSpec, info: DatasetInfo, labels: tuple[str, ..
                 )
             )
     return counts
+
+
+def _own_count(own: tuple[int, ...] | None, indices: Sequence[int], planned: int) -> int:
+    return planned if own is None else sum(own[index] for index in indices)
 
 
 def _sides(shape: Shape) -> str:

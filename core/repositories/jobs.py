@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NoReturn
 
 import uuid_utils
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidTransition, JobNotFound
 from core.repositories.events import append_event
-from core.states import Reason, State
-from core.tables import JobRow, utc_now
+from core.repositories.pages import Position, beyond
+from core.states import DatasetState, Reason, State
+from core.tables import DatasetRow, JobRow, utc_now
 from core.validation import CheckedSpec
 
 
@@ -29,24 +29,21 @@ class JobFilter:
     """a tag's key, and its value unless any will do"""
 
 
-@dataclass(frozen=True)
-class Position:
-    """Where a page of a listing ended."""
-
-    created_at: datetime
-    id: str
-
-
-def create_job(session: Session, tenant: str, checked: CheckedSpec, request_id: str | None) -> JobRow:
-    """A new QUEUED job with its first event."""
+def create_job(
+    session: Session, tenant: str, checked: CheckedSpec, dataset: DatasetRow, request_id: str | None
+) -> JobRow:
+    """A new QUEUED job with its first event. It waits for its dataset where that is still being imported."""
     spec = checked.spec
+    waits = dataset.state != DatasetState.READY
     row = JobRow(
         id=uuid_utils.uuid7().hex,
         tenant_id=tenant,
         state=State.QUEUED,
+        detail=f"waits for dataset {dataset.name} to be imported" if waits else None,
         spec=checked.document,
         spec_hash=checked.spec_hash,
         dataset=spec.dataset.name,
+        dataset_id=dataset.id,
         view=checked.view,
         architecture=spec.architecture.name,
         priority=spec.priority,
@@ -63,7 +60,11 @@ def create_job(session: Session, tenant: str, checked: CheckedSpec, request_id: 
             "steps": -(-checked.counts.train // spec.batch_size),
             "eta_seconds": None,
         },
-        warnings=[*checked.warnings, *duplicate_warnings(session, tenant, checked.spec_hash)],
+        warnings=[
+            *checked.warnings,
+            *dataset_warnings(dataset),
+            *duplicate_warnings(session, tenant, checked.spec_hash),
+        ],
         created_at=utc_now(),
     )
     session.add(row)
@@ -71,6 +72,36 @@ def create_job(session: Session, tenant: str, checked: CheckedSpec, request_id: 
     append_event(session, tenant, row.id, "state", {"state": State.QUEUED, "actor": "client", "cause": "submitted"})
     session.refresh(row)
     return row
+
+
+def dataset_warnings(dataset: DatasetRow | None) -> list[dict[str, Any]]:
+    """What the import of a dataset warned of: it concerns each job that uses it."""
+    return list(dataset.report["warnings"]) if dataset is not None and dataset.report else []
+
+
+def start_waiting_jobs(session: Session, tenant: str, dataset_id: str) -> None:
+    """The dataset is READY: its queued jobs wait for nothing but a worker."""
+    session.execute(
+        update(JobRow)
+        .where(JobRow.tenant_id == tenant, JobRow.dataset_id == dataset_id, JobRow.state == State.QUEUED)
+        .values(detail=None, revision=JobRow.revision + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def fail_waiting_jobs(session: Session, tenant: str, dataset_id: str, detail: str) -> None:
+    """The dataset was rejected: jobs that waited for it can never run."""
+    waiting = select(JobRow).where(
+        JobRow.tenant_id == tenant, JobRow.dataset_id == dataset_id, JobRow.state == State.QUEUED
+    )
+    for row in session.scalars(waiting.with_for_update()).all():
+        row.state = State.FAILED
+        row.reason = Reason.INVALID_DATASET
+        row.detail = detail
+        row.finished_at = utc_now()
+        session.flush()
+        data = {"state": State.FAILED, "reason": Reason.INVALID_DATASET, "detail": detail}
+        append_event(session, tenant, row.id, "state", {**data, "actor": "worker", "cause": "dataset rejected"})
 
 
 def duplicate_warnings(session: Session, tenant: str, spec_hash: str) -> list[dict[str, Any]]:
@@ -115,7 +146,7 @@ def list_jobs(
         tag = JobRow.tags[key].as_string()
         query = query.where(tag.is_not(None) if wanted is None else tag == wanted)
     if after is not None:
-        query = query.where(_beyond(after, descending))
+        query = query.where(beyond(JobRow.created_at, JobRow.id, after, descending=descending))
     keys = (JobRow.created_at, JobRow.id)
     return session.scalars(query.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)).all()
 
@@ -126,7 +157,10 @@ def queue_position(session: Session, row: JobRow) -> int | None:
         return None
     ahead = or_(
         JobRow.priority > row.priority,
-        and_(JobRow.priority == row.priority, _beyond(Position(row.created_at, row.id), descending=True)),
+        and_(
+            JobRow.priority == row.priority,
+            beyond(JobRow.created_at, JobRow.id, Position(row.created_at, row.id), descending=True),
+        ),
     )
     count = session.scalar(select(func.count()).select_from(JobRow).where(JobRow.state == State.QUEUED, ahead))
     return 1 + (count or 0)
@@ -162,13 +196,6 @@ def request_cancel(session: Session, tenant: str, job_id: str) -> JobRow:
     )
     session.refresh(row)
     return row
-
-
-def _beyond(position: Position, descending: bool) -> Any:
-    created, own = JobRow.created_at, JobRow.id
-    if descending:
-        return or_(created < position.created_at, and_(created == position.created_at, own < position.id))
-    return or_(created > position.created_at, and_(created == position.created_at, own > position.id))
 
 
 def _not_found(job_id: str) -> NoReturn:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.datasets import DatasetInfo
 from core.errors import Fault, InvalidJobSpec
 from core.faults import steps_of
+from core.splits import SplitCounts
 from core.validation import CheckedSpec, check_spec
 
 DIGITS: dict[str, Any] = {"dataset": "digits", "architecture": "lenet"}
@@ -119,9 +121,9 @@ class TestFaults:
             ({"name": "digits", "classes": [0, 10]}, "/dataset/classes/1", "unknown_class"),
             ({"name": "digits", "classes": ["0", 1, 0]}, "/dataset/classes/2", "duplicate_class"),
             ({"name": "digits", "validation_fraction": 0}, "/dataset/validation_fraction", "empty_split"),
-            ({"name": "digits", "train_limit": 3}, "/dataset/validation_fraction", "empty_split"),
+            ({"name": "digits", "train_limit": 3}, "/dataset/train_limit", "empty_split"),
             ({"name": "mnist", "test_fraction": 0.2}, "/dataset/test_fraction", "invalid"),
-            ({"name": "digits", "view": "mine"}, "/dataset/view", "not_supported_yet"),
+            ({"name": "digits", "view": "My view"}, "/dataset/view", "invalid"),
         ],
     )
     def test_a_dataset_that_cannot_be_had_so_is_told(self, dataset: Any, pointer: str, code: str) -> None:
@@ -151,6 +153,57 @@ class TestNormalisedSpec:
         assert (counts.train, counts.validation, counts.test) == (8_500, 1_500, 2_000)
         assert checked.network.parameters == checked.network.trainable_parameters == 83_976
         assert checked.network.output_shape == (20,)
+
+
+class TestOwnSplits:
+    """A set that brings its validation and test images."""
+
+    INFO = DatasetInfo("photos", ("cat", "dog"), None, 3, (80, 90), (10, 11), (8, 9))
+
+    def checked(self, **dataset: Any) -> CheckedSpec:
+        return check_spec({"dataset": {"name": "photos", **dataset}, "architecture": "lenet"}, lambda name: self.INFO)
+
+    def test_nothing_is_held_out_of_the_training_images(self) -> None:
+        checked = self.checked()
+        assert checked.counts == SplitCounts(170, 17, 21)
+        assert checked.spec.dataset.validation_fraction is None
+        assert checked.spec.dataset.test_fraction is None
+        assert checked.view == "photos"
+
+    def test_the_normalised_spec_is_a_fixed_point(self) -> None:
+        first = self.checked(classes=["dog", "cat"], seed=3)
+        again = check_spec(json.loads(json.dumps(first.document)), lambda name: self.INFO)
+        assert again.document == first.document
+        assert again.view == first.view == "photos"  # neither the seed nor the order asked for changes anything
+
+    def test_a_fraction_that_is_asked_for_is_refused(self) -> None:
+        with pytest.raises(InvalidJobSpec) as caught:
+            self.checked(validation_fraction=0.15, test_fraction=0.2)
+        assert [fault.pointer for fault in caught.value.faults] == [
+            "/dataset/validation_fraction",
+            "/dataset/test_fraction",
+        ]
+
+    def test_mixed_sizes_are_brought_to_the_architectures(self) -> None:
+        assert self.checked().input_shape == (32, 32, 3)
+        assert self.checked(image_size=48, color="grayscale").input_shape == (48, 48, 1)
+
+
+class TestViews:
+    def test_labels_and_split_make_a_view(self) -> None:
+        views = {
+            spec_of(dataset={"name": "digits", **fields}).view
+            for fields in ({}, {"seed": 1}, {"split": "last"}, {"classes": ["0", "1"]}, {"validation_fraction": 0.2})
+        }
+        assert len(views) == 5
+        assert "digits" in views
+
+    @pytest.mark.parametrize("fields", [{"train_limit": 100}, {"image_size": 40}, {"color": "rgb"}])
+    def test_what_only_changes_how_a_network_learns_does_not(self, fields: dict[str, Any]) -> None:
+        assert spec_of(dataset={"name": "digits", **fields}).view == "digits"
+
+    def test_a_clients_name_is_taken(self) -> None:
+        assert spec_of(dataset={"name": "digits", "classes": [0, 1], "view": "binary"}).view == "binary"
 
 
 class TestSpecHash:
