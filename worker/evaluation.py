@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from worker.datasets.sources import Images
-from worker.pipeline import EVALUATION_BATCH
+from worker.datasets.images import Images
+from worker.pipeline import evaluation_batches
 
 Logits = NDArray[np.float32]
 
 
 def predict_logits(network: Any, images: Images) -> Logits:
     """Logits of shape (images, classes)."""
-    logits: Logits = network.predict(images.pixels.astype(np.float32), batch_size=EVALUATION_BATCH, verbose=0)
+    logits: Logits = network.predict(evaluation_batches(images), verbose=0)
     return logits
 
 

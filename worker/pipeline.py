@@ -1,22 +1,27 @@
-"""From arrays of pixels to the batches that Keras trains on."""
+"""From a stored dataset to the batches that Keras trains on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from core.datasets import DatasetInfo
-from core.images import resize_pixels
+from core.artifacts import ArtifactStore
+from core.dataset_content import Split, StoredDataset
 from core.jobspec import DatasetSpec
-from core.splits import Indices, ordering, split
+from core.settings import Settings
+from core.splits import Indices, split
 from core.validation import chosen_classes, split_plan
-from worker.datasets.sources import Images, RawDataset
+from worker.datasets.images import Images, MemoryImages, SplitImages
+from worker.datasets.permutation import Permutation
+from worker.datasets.reader import Labels
 
 EVALUATION_BATCH = 256
+ORDER_BLOCK = 8_192
+"""positions whose order is computed at once"""
 
 
 @dataclass(frozen=True)
@@ -36,61 +41,99 @@ class EpochOrder:
         self._images = images
         self.epoch = 0
 
-    def __call__(self) -> Indices:
-        return ordering(self._seed, self.epoch, self._images)
+    def current(self) -> np.int64:
+        return np.int64(self.epoch)
+
+    def block(self, epoch: int, number: int) -> Indices:
+        """The positions that come ORDER_BLOCK * number steps into an epoch."""
+        first = int(number) * ORDER_BLOCK
+        steps = np.arange(first, min(first + ORDER_BLOCK, self._images), dtype=np.int64)
+        return Permutation(self._seed, int(epoch), self._images)(steps)
 
 
 def split_dataset(
-    raw: RawDataset, info: DatasetInfo, spec: DatasetSpec, input_shape: tuple[int, int, int]
+    dataset: StoredDataset,
+    spec: DatasetSpec,
+    input_shape: tuple[int, int, int],
+    store: ArtifactStore,
+    settings: Settings,
 ) -> SplitDataset:
-    """Applies a normalised dataset spec. `input_shape` is (height, width, channels)."""
-    classes = chosen_classes(spec, info)
-    pool = _only_classes(raw.train, classes)
-    parts = split(pool.labels, len(classes), split_plan(spec))
-    test = _only_classes(raw.test, classes) if raw.test is not None else _take(pool, parts.test)
-    return SplitDataset(
-        *(_resized(images, input_shape) for images in (_take(pool, parts.train), _take(pool, parts.validation), test))
-    )
+    """Applies a normalised dataset spec. `input_shape` is (height, width, channels).
+
+    Raises TrainingFailure INVALID_DATASET when files of the dataset are missing or damaged.
+    """
+    classes = chosen_classes(spec, dataset.content.info(dataset.name))
+
+    def opened(name: Split) -> tuple[SplitImages, Indices, Labels]:
+        """The split, and the positions and remapped labels of the chosen classes' images in it."""
+        images = SplitImages(dataset, name, store, settings)
+        return images, *_only_classes(images.labels, classes)
+
+    pool, members, labels = opened("train")
+    parts = split(labels, len(classes), split_plan(spec))
+
+    def part(name: Split, chosen: Indices) -> Images:
+        """A split of the dataset's own, or what was taken from the pool."""
+        if name in dataset.content.splits and name != "train":
+            own, own_members, own_labels = opened(name)
+            return own.take(own_members, own_labels, input_shape)
+        return pool.take(members[chosen], labels[chosen], input_shape)
+
+    return SplitDataset(part("train", parts.train), part("validation", parts.validation), part("test", parts.test))
 
 
 def training_batches(images: Images, batch_size: int, order: EpochOrder) -> Any:
     """A tf.data.Dataset of (float32 pixels, labels); each pass over it follows the order's present epoch."""
     count = len(images.labels)
-    pixels, labels = tf.constant(images.pixels), tf.constant(images.labels)
 
-    def one_epoch(_: Any) -> Any:
-        indices = tf.ensure_shape(tf.numpy_function(order, [], tf.int64), [count])
-        return tf.data.Dataset.from_tensor_slices(indices)
+    def block(epoch: Any, number: Any) -> Any:
+        return tf.ensure_shape(tf.numpy_function(order.block, [epoch, number], tf.int64), [None])
 
-    def read(indices: Any) -> tuple[Any, Any]:
-        return tf.cast(tf.gather(pixels, indices), tf.float32), tf.gather(labels, indices)
+    def one_epoch(epoch: Any) -> Any:
+        numbers = tf.data.Dataset.range(-(-count // ORDER_BLOCK))
+        return numbers.map(lambda number: block(epoch, number)).flat_map(tf.data.Dataset.from_tensor_slices)
 
-    batches = tf.data.Dataset.from_tensors(0).flat_map(one_epoch).batch(batch_size)
-    batches = batches.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    steps = -(-count // batch_size)
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    epoch = tf.data.Dataset.from_tensors(0).map(lambda _: tf.numpy_function(order.current, [], tf.int64))
+    batches = epoch.flat_map(one_epoch).batch(batch_size)
+    return _read(batches, images, -(-count // batch_size))
 
 
 def evaluation_batches(images: Images) -> Any:
     """A tf.data.Dataset of (float32 pixels, labels) in their own order."""
-    batches = tf.data.Dataset.from_tensor_slices((images.pixels, images.labels)).batch(EVALUATION_BATCH)
-    return batches.map(lambda pixels, labels: (tf.cast(pixels, tf.float32), labels)).prefetch(tf.data.AUTOTUNE)
+    count = len(images.labels)
+    batches = tf.data.Dataset.range(count).batch(EVALUATION_BATCH)
+    return _read(batches, images, -(-count // EVALUATION_BATCH))
 
 
-def _only_classes(images: Images, classes: Sequence[int]) -> Images:
-    """The images of these classes, with labels remapped to 0..len(classes)-1."""
-    position = np.full(int(images.labels.max()) + 1, -1, dtype=np.int64)
+def _read(batches: Any, images: Images, steps: int) -> Any:
+    """Positions as pixels and labels. TensorFlow gathers what is in memory itself; the rest is read by Python."""
+    labels = tf.constant(images.labels)
+    gather = _in_memory(images) if isinstance(images, MemoryImages) else _streamed(images)
+    read = batches.map(
+        lambda positions: (tf.cast(gather(positions), tf.float32), tf.gather(labels, positions)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return read.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+
+def _in_memory(images: MemoryImages) -> Callable[[Any], Any]:
+    pixels = tf.constant(images.pixels)
+    return lambda positions: tf.gather(pixels, positions)
+
+
+def _streamed(images: Images) -> Callable[[Any], Any]:
+    def gather(positions: Any) -> Any:
+        pixels = tf.numpy_function(images.gather, [positions], tf.uint8, stateful=False)
+        return tf.ensure_shape(pixels, [None, *images.shape])
+
+    return gather
+
+
+def _only_classes(labels: Labels, classes: Sequence[int]) -> tuple[Indices, Labels]:
+    """Positions of the images of these classes, and their labels remapped to 0..len(classes)-1."""
+    position = np.full(max(int(labels.max(initial=0)), *classes) + 1, -1, dtype=np.int32)
     position[list(classes)] = np.arange(len(classes))
-    labels = position[images.labels]
-    kept = np.flatnonzero(labels >= 0)
-    return Images(images.pixels[kept], labels[kept])
-
-
-def _take(images: Images, indices: Indices) -> Images:
-    return Images(images.pixels[indices], images.labels[indices])
-
-
-def _resized(images: Images, shape: tuple[int, int, int]) -> Images:
-    if images.pixels.shape[1:] == shape:
-        return images
-    return Images(np.stack([resize_pixels(image, *shape) for image in images.pixels]), images.labels)
+    remapped = position[labels]
+    members = np.flatnonzero(remapped >= 0)
+    return members, remapped[members]

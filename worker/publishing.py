@@ -16,7 +16,7 @@ from core.layers import LayerSpec, Shape
 from core.repositories.attempts import Attempt
 from core.repositories.results import StoredArtifact
 from core.states import Reason
-from worker.datasets.sources import Images
+from worker.datasets.images import Images, MemoryImages
 from worker.evaluation import Logits, predict_logits
 from worker.network import build_network
 
@@ -44,7 +44,8 @@ def check_parity(content: bytes, network: Any, held_out: Images) -> dict[str, fl
 
     Raises TrainingFailure ARTIFACT_REJECTED when logits differ by more than 1e-4 + 1e-5 max|logit|.
     """
-    images = Images(held_out.pixels[:PARITY_IMAGES], held_out.labels[:PARITY_IMAGES])
+    first = np.arange(min(PARITY_IMAGES, len(held_out.labels)))
+    images = MemoryImages(held_out.labels[first], held_out.shape, held_out.gather(first))
     expected = predict_logits(network, images)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     actual: Logits = session.run(None, {session.get_inputs()[0].name: images.pixels.astype(np.float32)})[0]

@@ -11,6 +11,7 @@ import keras
 from sqlalchemy.orm import Session
 
 from core.artifacts import ArtifactStore
+from core.dataset_content import StoredDataset
 from core.failpoints import failpoint
 from core.jobspec import JobSpec
 from core.repositories.attempts import Attempt, add_warning, record_environment
@@ -25,7 +26,6 @@ from worker.callbacks.divergence_guard import DivergenceGuard
 from worker.callbacks.epoch_order import EpochOrderSetter
 from worker.callbacks.epoch_recorder import EpochRecorder
 from worker.callbacks.progress_reporter import ProgressReporter
-from worker.datasets.sources import load_builtin
 from worker.environment import describe_environment, prepare_devices
 from worker.evaluation import evaluate, full_evaluation
 from worker.ledger import Ledger
@@ -50,22 +50,21 @@ class Trained:
     best_weights: list[Any]
 
 
-def run_attempt(document: dict[str, Any], ledger: Ledger, settings: Settings) -> None:
+def run_attempt(document: dict[str, Any], dataset: StoredDataset, ledger: Ledger, settings: Settings) -> None:
     """Trains, evaluates, publishes. `document` is the job's normalised spec.
 
     Raises TrainingFailure when the job itself is at fault, FencedOut when another attempt owns it.
     """
     failpoint("attempt.starts")
-    checked = check_spec(document)
+    checked = check_spec(document, dataset.content.info)
     devices = prepare_devices()
-    raw = load_builtin(checked.info, settings)
-    digest = raw.digest()
-    environment = describe_environment(devices, digest)
+    environment = describe_environment(devices, dataset.digest)
     ledger.write(lambda session, attempt: record_environment(session, attempt, environment))
-    data = split_dataset(raw, checked.info, checked.spec.dataset, checked.input_shape)
+    store = ArtifactStore(settings.artifacts)
+    data = split_dataset(dataset, checked.spec.dataset, checked.input_shape, store, settings)
     _introduce(checked, data, devices)
     trained = _train(checked, data, ledger)
-    _finish(checked, data, trained, digest, ledger, ArtifactStore(settings.artifacts))
+    _finish(checked, data, trained, dataset, ledger, store)
 
 
 def steps_per_execution(checked: CheckedSpec) -> int:
@@ -104,7 +103,12 @@ def _train(checked: CheckedSpec, data: SplitDataset, ledger: Ledger) -> Trained:
 
 
 def _finish(
-    checked: CheckedSpec, data: SplitDataset, trained: Trained, digest: str, ledger: Ledger, store: ArtifactStore
+    checked: CheckedSpec,
+    data: SplitDataset,
+    trained: Trained,
+    dataset: StoredDataset,
+    ledger: Ledger,
+    store: ArtifactStore,
 ) -> None:
     spec = checked.spec
     loss = make_loss(spec.loss, len(checked.labels))
@@ -128,9 +132,12 @@ def _finish(
         view=checked.view,
         architecture=spec.architecture.name,
         artifact=artifact,
-        dataset_digest=digest,
+        dataset_digest=dataset.digest,
         labels=list(checked.labels),
-        input_shape=dict(zip(("height", "width", "channels"), checked.input_shape, strict=True)),
+        input_shape={
+            **dict(zip(("height", "width", "channels"), checked.input_shape, strict=True)),
+            "reduced_to": dataset.content.reduced_to,
+        },
         metrics={**metrics, "test_loss": evaluation["test_loss"], "test_accuracy": evaluation["test_accuracy"]},
         objective=spec.objective.resolved(),
         parity=parity,

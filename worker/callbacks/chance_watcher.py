@@ -9,7 +9,7 @@ import numpy as np
 
 from core.repositories.attempts import add_warning
 from worker.callbacks.epoch_recorder import EpochRecorder
-from worker.datasets.sources import Labels
+from worker.datasets.reader import Labels
 from worker.diagnosis import chance_level
 from worker.ledger import Ledger
 
