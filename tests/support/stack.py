@@ -95,6 +95,9 @@ class Stack:
         """Waits for a part that is ending. Returns the exit status."""
         return self._parts.pop(part).wait(timeout=30)
 
+    def pid(self, part: str) -> int:
+        return self._parts[part].pid
+
     def trainers(self) -> list[psutil.Process]:
         """Trainer processes of the running worker, standby included."""
         worker = self._parts.get("worker")

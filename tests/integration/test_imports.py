@@ -1,0 +1,338 @@
+"""Imports under a lease, what they publish, and what jobs and names depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import rows
+from datasets import HOLDER, cifar100_archive, import_files, register, row_of, stored
+from pictures import SHAPES, zip_of_shapes
+from sqlalchemy import update
+
+from core.artifacts import ArtifactStore
+from core.database import Database, database_now
+from core.dataset_images import read_image
+from core.datasets import BUILTIN_DATASETS
+from core.errors import DatasetExists, DatasetInUse, DatasetNotFound, FencedOut, ImageNotFound
+from core.repositories.attempts import Holder
+from core.repositories.datasets import delete_dataset, find_dataset, need_dataset
+from core.repositories.imports import (
+    ImportAttempt,
+    Rejection,
+    claim_import,
+    lost_imports,
+    record_import_progress,
+    reject_import,
+    release_import,
+    renew_import,
+)
+from core.repositories.views import claim_view_name, view_conflict
+from core.settings import Settings
+from core.states import DatasetState
+from core.tables import LOCAL_TENANT, DatasetRow
+from worker.imports.downloads import DownloadFailed, RemoteFile, have_file
+from worker.imports.sweeper import sweep_store
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=database_url, offline=True)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    file = tmp_path / "photos.zip"
+    file.write_bytes(zip_of_shapes(4))
+    return file
+
+
+def claim(database: Database, holder: Holder = HOLDER) -> ImportAttempt | None:
+    with database.transaction() as session:
+        claimed = claim_import(session, holder)
+    return claimed.attempt if claimed else None
+
+
+class TestClaim:
+    def test_an_import_is_claimed_once(self, database: Database, settings: Settings, photos: Path) -> None:
+        register(database, settings, "photos", [photos])
+        assert claim(database) is not None
+        assert claim(database) is None
+
+    def test_a_released_one_is_claimed_again_with_a_higher_fence(
+        self, database: Database, settings: Settings, photos: Path
+    ) -> None:
+        register(database, settings, "photos", [photos])
+        first = claim(database)
+        assert first is not None
+        with database.transaction() as session:
+            release_import(session, first, "stopped", lost=False)
+        second = claim(database)
+        assert second is not None
+        assert second.number == first.number + 1
+        for write in (
+            partial(renew_import, attempt=first),
+            partial(record_import_progress, attempt=first, progress={}),
+            partial(reject_import, attempt=first, rejection=Rejection("", [], 0)),
+        ):
+            with pytest.raises(FencedOut), database.transaction() as session:
+                write(session)
+
+    def test_too_many_lost_tries_reject_it(self, database: Database, settings: Settings, photos: Path) -> None:
+        register(database, settings, "photos", [photos])
+        for _ in range(3):
+            attempt = claim(database)
+            assert attempt is not None
+            with database.transaction() as session:
+                release_import(session, attempt, "the importer crashed", lost=True)
+        assert row_of(database, "photos").state == DatasetState.REJECTED
+        assert claim(database) is None
+
+    def test_an_expired_lease_and_a_holder_of_this_host_are_found(
+        self, database: Database, settings: Settings, photos: Path
+    ) -> None:
+        register(database, settings, "photos", [photos])
+        attempt = claim(database)
+        with database.snapshot() as session:
+            assert [(found, expired) for found, _, expired in lost_imports(session, HOLDER.boot_id)] == [
+                (attempt, False)
+            ]
+            assert lost_imports(session, "another boot") == []
+        with database.transaction() as session:
+            session.execute(update(DatasetRow).values(lease_expires_at=database_now() - 1))
+        with database.snapshot() as session:
+            assert [expired for _, _, expired in lost_imports(session, "another boot")] == [True]
+
+
+class TestImport:
+    def test_images_keep_their_order_pixels_and_labels(
+        self, database: Database, settings: Settings, photos: Path
+    ) -> None:
+        row = import_files(database, settings, "photos", photos)
+        dataset = stored(row)
+        assert dataset.content.labels == SHAPES
+        assert dataset.content.splits["train"].class_counts == (4, 4, 4)
+        assert row.bytes == dataset.content.bytes
+        store = ArtifactStore(settings.artifacts)
+        assert read_image(store, dataset, "train", 11).shape[2] == 3
+        with pytest.raises(ImageNotFound):
+            read_image(store, dataset, "train", 12)
+        with pytest.raises(ImageNotFound):
+            read_image(store, dataset, "test", 0)
+
+    def test_equal_images_share_one_copy_and_one_digest(
+        self, database: Database, settings: Settings, photos: Path
+    ) -> None:
+        first = import_files(database, settings, "photos", photos)
+        second = import_files(database, settings, "same-photos", photos)
+        assert (second.digest, second.path) == (first.digest, first.path)
+        with database.transaction() as session:
+            assert delete_dataset(session, LOCAL_TENANT, "photos") is None
+        with database.transaction() as session:
+            assert delete_dataset(session, LOCAL_TENANT, "same-photos") == first.path
+
+    def test_large_pictures_are_reduced_in_proportion(
+        self, database: Database, settings: Settings, tmp_path: Path
+    ) -> None:
+        wide = np.zeros((6, 100, 1000), np.uint8)
+        np.savez(tmp_path / "wide.npz", x_train=wide, y_train=np.arange(6) % 2)
+        content = stored(import_files(database, settings, "wide", tmp_path / "wide.npz")).content
+        assert (content.sizes.largest, content.reduced_to) == ((51, 512), 512)
+
+    def test_a_cifar_archive_gives_fine_or_coarse_labels(
+        self, database: Database, settings: Settings, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "c.tar.gz"
+        file.write_bytes(cifar100_archive(per_class=2, test_per_class=1))
+        fine = stored(import_files(database, settings, "fine", file)).content
+        coarse = stored(import_files(database, settings, "coarse", file, options={"cifar_labels": "coarse"})).content
+        assert fine.labels == BUILTIN_DATASETS["cifar100"].labels
+        assert coarse.labels == BUILTIN_DATASETS["cifar100_coarse"].labels
+        assert coarse.splits["train"].class_counts == (10,) * 20
+
+    def test_a_failed_one_leaves_no_file_and_says_why(
+        self, database: Database, settings: Settings, tmp_path: Path
+    ) -> None:
+        one_class = tmp_path / "one.npz"
+        np.savez(one_class, x_train=np.zeros((3, 8, 8), np.uint8), y_train=np.zeros(3, np.int64))
+        row = import_files(database, settings, "one", one_class)
+        assert row.state == DatasetState.REJECTED
+        assert row.errors
+        assert row.detail
+        assert not list((settings.data_dir / "artifacts" / "datasets").glob("*"))
+
+    def test_models_of_other_images_keep_their_name(
+        self, database: Database, settings: Settings, photos: Path, tmp_path: Path
+    ) -> None:
+        """Predictions of `photos` would otherwise come from a mixture."""
+        import_files(database, settings, "photos", photos)
+        attempt = rows.start(database)
+        rows.finish(database, attempt, rows.publication(view="photos"))
+        with database.transaction() as session:
+            delete_dataset(session, LOCAL_TENANT, "photos")
+        other = tmp_path / "other.zip"
+        other.write_bytes(zip_of_shapes(5))
+        row = import_files(database, settings, "photos", other)
+        assert row.state == DatasetState.REJECTED
+        assert "models named after" in str(row.detail)
+
+
+class TestBuiltin:
+    def test_digits_need_no_file(self, database: Database, settings: Settings) -> None:
+        row = import_files(database, settings, "digits")
+        assert stored(row).content.info("digits").train_counts == BUILTIN_DATASETS["digits"].train_counts
+
+    def write_mnist(self, file: Path, **changes: Any) -> Path:
+        info = BUILTIN_DATASETS["mnist"]
+        assert info.test_counts is not None
+        y_train, y_test = (np.repeat(np.arange(10), counts) for counts in (info.train_counts, info.test_counts))
+        arrays = {
+            "x_train": np.zeros((len(y_train), 28, 28), np.uint8),
+            "y_train": y_train,
+            "x_test": np.full((len(y_test), 28, 28), 7, np.uint8),
+            "y_test": y_test,
+        }
+        np.savez_compressed(file, **{**arrays, **changes})
+        return file
+
+    def with_file(self, settings: Settings, name: str, file: Path) -> Settings:
+        return settings.model_copy(update={"dataset_files": {name: file}})
+
+    def test_a_local_file_replaces_the_download(self, database: Database, settings: Settings, tmp_path: Path) -> None:
+        local = self.with_file(settings, "mnist", self.write_mnist(tmp_path / "m.npz"))
+        content = stored(import_files(database, local, "mnist")).content
+        assert content.info("mnist") == BUILTIN_DATASETS["mnist"]
+
+    def test_a_file_of_another_set_is_refused(self, database: Database, settings: Settings, tmp_path: Path) -> None:
+        y_train = np.repeat(np.arange(10), 6000)
+        local = self.with_file(settings, "mnist", self.write_mnist(tmp_path / "m.npz", y_train=y_train))
+        row = import_files(database, local, "mnist")
+        assert row.state == DatasetState.REJECTED
+        assert "is it the right file?" in str(row.detail)
+
+    @pytest.mark.parametrize("name", ["mnist", "cifar100", "cifar100_coarse"])
+    def test_without_network_or_file_it_says_what_to_do(
+        self, database: Database, settings: Settings, name: str
+    ) -> None:
+        row = import_files(database, settings, name)
+        assert row.state == DatasetState.REJECTED
+        assert "KERASD_DATASET_FILES" in str(row.detail)
+
+    def test_jobs_wait_for_it_and_fail_with_it(self, database: Database, settings: Settings) -> None:
+        from core.repositories.jobs import create_job
+        from core.validation import check_spec
+
+        checked = check_spec({"dataset": "mnist", "architecture": "lenet"})
+        with database.transaction() as session:
+            job = create_job(
+                session, LOCAL_TENANT, checked, need_dataset(session, LOCAL_TENANT, "mnist", None), None
+            ).id
+        assert "waits for dataset mnist" in str(rows.read(database, job).detail)
+        assert rows.claim(database) is None
+        attempt = claim(database)
+        assert attempt is not None
+        with database.transaction() as session:
+            reject_import(session, attempt, Rejection("no network", [], 0))
+        ended = rows.read(database, job)
+        assert (ended.state, ended.reason) == ("FAILED", "INVALID_DATASET")
+        assert "no network" in str(ended.detail)
+        with database.transaction() as session:
+            again = need_dataset(session, LOCAL_TENANT, "mnist", None)
+            assert again.state == DatasetState.IMPORTING  # another job is another try
+
+
+class TestNames:
+    def test_a_dataset_in_use_stays(self, database: Database) -> None:
+        job = rows.submit(database)
+        with pytest.raises(DatasetInUse), database.transaction() as session:
+            delete_dataset(session, LOCAL_TENANT, "digits")
+        rows.write(database, job, state="FAILED")
+        with database.transaction() as session:
+            delete_dataset(session, LOCAL_TENANT, "digits")
+            assert find_dataset(session, LOCAL_TENANT, "digits") is None
+        assert rows.read(database, job).dataset_id is None
+
+    def test_an_unknown_one_is_not_found(self, database: Database) -> None:
+        for act in (partial(delete_dataset, name="nope"), partial(need_dataset, name="nope", request_id=None)):
+            with pytest.raises(DatasetNotFound), database.transaction() as session:
+                act(session, LOCAL_TENANT)
+
+    def test_a_name_is_a_dataset_s_or_a_view_s(self, database: Database, settings: Settings, photos: Path) -> None:
+        with database.transaction() as session:
+            claim_view_name(session, LOCAL_TENANT, "pets", "digits@12345678")
+            claim_view_name(session, LOCAL_TENANT, "pets", "digits@12345678")
+        with database.snapshot() as session:
+            assert view_conflict(session, LOCAL_TENANT, "pets", "digits@87654321")
+            assert view_conflict(session, LOCAL_TENANT, "mnist", "digits@87654321")
+            assert view_conflict(session, LOCAL_TENANT, "digits", "digits") is None
+        with pytest.raises(DatasetExists):
+            register(database, settings, "pets", [photos])
+
+
+class TestSweeper:
+    def test_it_removes_what_no_row_needs_once_it_is_old(
+        self, database: Database, settings: Settings, photos: Path
+    ) -> None:
+        row = import_files(database, settings, "photos", photos)
+        store = ArtifactStore(settings.artifacts)
+        store.put("datasets/gone-1/train.index", b"x")
+        store.put("uploads/never-registered/0", b"x")
+        assert sweep_store(database, store) == []
+        assert set(sweep_store(database, store, grace_seconds=-1)) >= {"datasets/gone-1", "uploads/never-registered"}
+        assert store.local_path(str(row.path)).is_dir()  # type: ignore[union-attr]
+
+
+class Server(BaseHTTPRequestHandler):
+    """Serves 100,000 bytes and breaks off after `budget` of them, once for each connection."""
+
+    content = bytes(range(250)) * 400
+    budget = 30_000
+
+    def do_GET(self) -> None:
+        first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        rest = self.content[first:]
+        self.send_response(206 if first else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        self.wfile.write(rest[: self.budget])
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
+
+
+class TestDownload:
+    @pytest.fixture
+    def url(self) -> Iterator[str]:
+        with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+            thread = Thread(target=server.serve_forever)
+            thread.start()
+            yield f"http://127.0.0.1:{server.server_port}/file"
+            server.shutdown()
+            thread.join()
+
+    def remote(self, url: str, content: bytes = Server.content) -> RemoteFile:
+        import hashlib
+
+        return RemoteFile("file", url, hashlib.sha256(content).hexdigest())
+
+    def test_it_goes_on_where_it_broke_off(self, url: str, tmp_path: Path) -> None:
+        seen: list[int] = []
+        file = have_file(self.remote(url), tmp_path, offline=False, on_progress=seen.append)
+        assert file.read_bytes() == Server.content
+        assert seen[-1] == len(Server.content)
+        assert list(tmp_path.iterdir()) == [file]
+
+    def test_other_bytes_than_published_are_never_used(self, url: str, tmp_path: Path) -> None:
+        with pytest.raises(DownloadFailed, match="checksum"):
+            have_file(self.remote(url, b"other"), tmp_path, offline=False, on_progress=lambda _: None)
+        assert not (tmp_path / "file").exists()
+
+    def test_offline_it_is_not_tried(self, url: str, tmp_path: Path) -> None:
+        with pytest.raises(DownloadFailed, match="KERASD_OFFLINE"):
+            have_file(self.remote(url), tmp_path, offline=True, on_progress=lambda _: None)

@@ -1,0 +1,63 @@
+"""`python -m worker.importer PARENT`: waits for one assignment on standard input, imports that dataset, exits.
+
+Files of strangers are opened and decoded here and nowhere else: in a process that may not use much memory, is ended
+when it makes no progress, and takes nothing with it when it crashes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import traceback
+from typing import Any
+
+from core.artifacts import ArtifactStore
+from core.database import Database
+from core.errors import FencedOut
+from core.repositories.imports import ImportAttempt, Rejection, reject_import
+from core.settings import Settings
+from worker.host import die_with_parent
+from worker.imports.run import describe, run_import
+from worker.trainer import ENDED, FENCED_OUT, leave
+
+
+def main() -> int:
+    die_with_parent(int(sys.argv[1]))
+    settings = Settings()
+    resource.setrlimit(resource.RLIMIT_AS, (settings.import_memory_bytes, settings.import_memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    line = sys.stdin.readline()
+    return import_dataset(json.loads(line), settings) if line else ENDED
+
+
+def import_dataset(assignment: dict[str, Any], settings: Settings) -> int:
+    """Runs the import and records how it ended. Returns the exit code."""
+    attempt = ImportAttempt(assignment["tenant"], assignment["dataset_id"], assignment["number"])
+    database = Database(settings.database)
+    try:
+        try:
+            run_import(assignment, attempt, database, settings)
+        except FencedOut:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is becomes the dataset's recorded detail)
+            rejection = describe(error)
+            if rejection is None:
+                traceback.print_exc()
+                rejection = Rejection(f"the import failed: {type(error).__name__}: {error}"[:500], [], 0)
+            # First, so that on a full disk there is room to say so.
+            ArtifactStore(settings.artifacts).delete(attempt.folder)
+            with database.transaction() as session:
+                reject_import(session, attempt, rejection)
+    except FencedOut as fenced:
+        print(fenced.detail, flush=True)
+        return FENCED_OUT
+    finally:
+        database.close()
+    return ENDED
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    leave(main())

@@ -1,0 +1,1 @@
+"""Imports: from uploaded or built-in files to a checked, stored dataset."""

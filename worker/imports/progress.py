@@ -1,0 +1,64 @@
+"""Telling how far an import is: for people, and for the watchdog that ends one which stands still."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from core.database import Database
+from core.repositories.imports import ImportAttempt, record_import_progress
+
+Phase = Literal["checking", "importing", "comparing"]
+
+EVERY_SECONDS = 0.5
+
+
+class ImportProgress:
+    """Writes at most every EVERY_SECONDS, except when a phase begins. Raises FencedOut when the import was taken away."""
+
+    def __init__(self, database: Database, attempt: ImportAttempt, bytes_total: int) -> None:
+        self._database = database
+        self._attempt = attempt
+        self._state: dict[str, Any] = {
+            "phase": "checking",
+            "files_done": 0,
+            "files_total": None,
+            "bytes_done": 0,
+            "bytes_total": bytes_total or None,
+            "eta_seconds": None,
+        }
+        self._began = time.monotonic()
+        self._written = float("-inf")
+
+    def begin(self, phase: Phase, files_total: int | None = None) -> None:
+        self._began = time.monotonic()
+        self._state |= {"phase": phase, "files_done": 0, "bytes_done": 0, "eta_seconds": None}
+        if files_total is not None:
+            self._state["files_total"] = files_total
+        if phase == "comparing":
+            self._state["files_done"] = self._state["files_total"] or 0
+        self._write()
+
+    def checked(self, done: int) -> None:
+        """So many bytes of the upload were looked through."""
+        self._state["bytes_done"] = done
+        self._tick()
+
+    def imported(self, files: int, stored: int) -> None:
+        """So many images are in, `stored` bytes of pixels."""
+        self._state |= {"files_done": files, "bytes_done": stored, "bytes_total": None}
+        self._tick()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._written < EVERY_SECONDS:
+            return
+        done, total = self._state["files_done"], self._state["files_total"]
+        if self._state["phase"] == "importing" and done and total:
+            self._state["eta_seconds"] = round((now - self._began) / done * (total - done), 1)
+        self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        with self._database.transaction() as session:
+            record_import_progress(session, self._attempt, dict(self._state))

@@ -1,0 +1,228 @@
+"""One import from files to a stored, checked dataset: what an importer process does."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from core.artifacts import ArtifactStore
+from core.database import Database
+from core.dataset_content import CONTACT_SHEET, DatasetContent, StoredFile, StoredSplit
+from core.errors import ArtifactCorrupt, InvalidImage
+from core.failpoints import failpoint
+from core.images import open_image, reduce_image, reduced_image, to_pixels
+from core.repositories.imports import ImportAttempt, Imported, Rejection, finish_import
+from core.settings import Settings
+from worker.datasets.storage import DatasetWriter
+from worker.imports.builtin import BUNDLED, BuiltinMissing, check_counts, open_builtin
+from worker.imports.contact_sheet import ContactSheet
+from worker.imports.duplicates import Duplicates, exact_duplicates, find_duplicates
+from worker.imports.fingerprints import Fingerprints
+from worker.imports.formats import open_source
+from worker.imports.formats.archives import UNREADABLE
+from worker.imports.gate import Judgement, judge
+from worker.imports.progress import ImportProgress
+from worker.imports.readback import StoredImages
+from worker.imports.source import (
+    MOST_ERRORS,
+    FileError,
+    ImportOptions,
+    Item,
+    Limits,
+    Pixels,
+    Rejected,
+    Source,
+    Split,
+    UploadedFile,
+)
+from worker.imports.statistics import ImageStatistics
+
+
+class Corrupt:
+    """Images that could not be decoded: some by name, all by number."""
+
+    def __init__(self) -> None:
+        self.named: list[FileError] = []
+        self.total = 0
+
+    def add(self, item: Item, detail: str) -> None:
+        self.total += 1
+        if len(self.named) < MOST_ERRORS:
+            code = "corrupt_image"
+            if isinstance(item.content, bytes) and item.content == UNREADABLE:
+                code, detail = "corrupt_member", "its bytes in the archive are damaged, or it is empty"
+            self.named.append(FileError(item.name, code, detail))
+
+
+def run_import(assignment: dict[str, Any], attempt: ImportAttempt, database: Database, settings: Settings) -> None:
+    """Imports and publishes, or raises: Rejected, FencedOut, and whatever `describe` explains."""
+    options = ImportOptions(**assignment["options"])
+    store = ArtifactStore(settings.artifacts)
+    scratch = Path(tempfile.gettempdir())
+    uploads = [_local(store, upload, scratch) for upload in assignment["uploads"]]
+    progress = ImportProgress(database, attempt, sum(upload.path.stat().st_size for upload in uploads))
+    progress.begin("checking")
+    builtin = assignment["source"].get("builtin")
+    limits = _limits(settings)
+    if builtin is None:
+        source = open_source(uploads, options, limits, scratch, progress.checked)
+    else:
+        source = open_builtin(builtin, settings, limits, scratch, progress.checked)
+    with closing(source):
+        _Import(source, attempt, options, settings, store, progress, builtin).run(database)
+
+
+def describe(error: Exception) -> Rejection | None:
+    """The rejection that an expected failure amounts to; None for what nobody expected."""
+    if isinstance(error, Rejected):
+        return Rejection(str(error), [asdict(fault) for fault in error.errors], error.total)
+    if isinstance(error, BuiltinMissing | ArtifactCorrupt):
+        return Rejection(str(error), [], 0)
+    if isinstance(error, MemoryError):
+        return Rejection("reading the files took more memory than an import may use", [], 0)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Rejection("the disk is full; free space and upload the files again", [], 0)
+    if isinstance(error, zipfile.BadZipFile | EOFError):
+        return Rejection(f"the file is damaged: {error}", [], 0)
+    return None
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        entries=settings.max_dataset_images,
+        expanded_bytes=settings.max_expanded_bytes,
+        image_pixels=settings.max_image_pixels,
+    )
+
+
+def _local(store: ArtifactStore, upload: dict[str, Any], scratch: Path) -> UploadedFile:
+    """The uploaded file on this machine; fetched where the store is elsewhere."""
+    path = store.local_path(upload["path"])
+    if path is None:
+        path = scratch / upload["path"].rsplit("/", 1)[-1]
+        store.fetch(upload["path"], path, upload["sha256"])
+    return UploadedFile(upload["name"], path)
+
+
+class _Import:
+    """The steps, and what they share."""
+
+    def __init__(
+        self,
+        source: Source,
+        attempt: ImportAttempt,
+        options: ImportOptions,
+        settings: Settings,
+        store: ArtifactStore,
+        progress: ImportProgress,
+        builtin: str | None,
+    ) -> None:
+        self._source = source
+        self._attempt = attempt
+        self._options = options
+        self._settings = settings
+        self._store = store
+        self._progress = progress
+        self._builtin = builtin
+        self._statistics = ImageStatistics()
+        self._fingerprints = Fingerprints()
+        self._sheet = ContactSheet(source.labels)
+        self._corrupt = Corrupt()
+        self._stored_bytes = 0
+
+    def run(self, database: Database) -> None:
+        self._progress.begin("importing", self._source.files_total)
+        writer = DatasetWriter(self._store, self._attempt.folder, self._source.labels, self._source.splits)
+        with writer:
+            self._read(writer)
+            if self._corrupt.total and self._options.on_corrupt == "reject":
+                raise Rejected(self._corrupt.named, self._corrupt.total)
+            splits = dict(writer.finish())
+        if self._builtin is not None:
+            check_counts(self._builtin, splits)
+        self._progress.begin("comparing")
+        failpoint("import.before_compare")
+        duplicates = self._find_duplicates(splits)
+        content = DatasetContent(
+            labels=self._source.labels,
+            splits=splits,
+            sizes=self._statistics.sizes,
+            channels=self._statistics.channels,
+            mixed_color=self._statistics.mixed_color,
+            mean=self._statistics.mean(),
+            std=self._statistics.std(),
+            reduced_to=self._settings.stored_side,
+            contact_sheet=self._store_sheet(),
+        )
+        judgement = self._judge(content, duplicates)
+        imported = Imported(content, writer.digest(), self._report(judgement, duplicates))
+        failpoint("import.before_finish")
+        with database.transaction() as session:
+            state = finish_import(session, self._attempt, imported)
+        print(f"{state}: {self._progress_total(content)} images in {len(content.labels)} classes", flush=True)
+
+    def _read(self, writer: DatasetWriter) -> None:
+        for done, item in enumerate(self._source.items(), start=1):
+            try:
+                pixels = self._pixels(item.content)
+            except InvalidImage as error:
+                self._corrupt.add(item, error.detail)
+            else:
+                if not (self._corrupt.total and self._options.on_corrupt == "reject"):
+                    self._keep(writer, item, pixels)
+            self._progress.imported(done, self._stored_bytes)
+            failpoint("import.image")
+
+    def _keep(self, writer: DatasetWriter, item: Item, pixels: Pixels) -> None:
+        writer.add(item.split, item.label, pixels)
+        self._stored_bytes += pixels.size
+        self._statistics.add(pixels, training=item.split == "train")
+        self._fingerprints.add(item.split, item.label, pixels)
+        if self._sheet.wants(item.label):
+            self._sheet.add(item.label, pixels)
+
+    def _pixels(self, content: bytes | Pixels) -> Pixels:
+        longest = self._settings.stored_side
+        if isinstance(content, np.ndarray):
+            if max(content.shape[:2]) <= longest:
+                return content
+            image = reduce_image(Image.fromarray(content[:, :, 0] if content.shape[2] == 1 else content), longest)
+        else:
+            image = reduced_image(open_image(content, max_pixels=self._settings.max_image_pixels), longest)
+        return to_pixels(image, image.height, image.width, 1 if image.mode == "L" else 3)
+
+    def _find_duplicates(self, splits: Mapping[Split, StoredSplit]) -> Duplicates:
+        if self._builtin == BUNDLED:
+            # They are imported at the first start, when somebody may be waiting; what is alike among them is known.
+            return exact_duplicates(self._fingerprints)
+        with StoredImages(self._store, self._attempt.folder, splits) as images:
+            return find_duplicates(self._fingerprints, images.read)
+
+    def _store_sheet(self) -> StoredFile:
+        stored = self._store.put(f"{self._attempt.folder}/{CONTACT_SHEET}", self._sheet.draw())
+        return StoredFile(name=CONTACT_SHEET, bytes=stored.bytes, sha256=stored.sha256)
+
+    def _judge(self, content: DatasetContent, duplicates: Duplicates) -> Judgement:
+        return judge(content, duplicates, self._corrupt.total)
+
+    def _report(self, judgement: Judgement, duplicates: Duplicates) -> dict[str, Any]:
+        return {
+            "on_corrupt": self._options.on_corrupt,
+            "skipped": self._corrupt.total,
+            "skipped_files": [asdict(fault) for fault in self._corrupt.named],
+            "warnings": judgement,
+            "duplicates": duplicates.to_json(),
+        }
+
+    @staticmethod
+    def _progress_total(content: DatasetContent) -> int:
+        return sum(split.images for split in content.splits.values())

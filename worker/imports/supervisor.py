@@ -1,0 +1,198 @@
+"""Claims imports and sees each through: lease, watchdog, exit. It runs beside the supervisor of jobs."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from core.artifacts import ArtifactStore
+from core.database import Database
+from core.errors import DatasetExists, FencedOut
+from core.repositories.datasets import is_importing, need_dataset, path_in_use
+from core.repositories.imports import (
+    ImportAttempt,
+    ImportClaim,
+    Rejection,
+    claim_import,
+    lost_imports,
+    reject_import,
+    release_import,
+    renew_import,
+)
+from core.settings import Settings
+from core.tables import LOCAL_TENANT
+from worker.child_process import ChildProcess
+from worker.exits import classify
+from worker.host import lives, this_holder
+from worker.imports.builtin import BUNDLED
+from worker.imports.sweeper import sweep_store
+from worker.memory import count_oom_kills
+
+log = structlog.get_logger("kerasd.worker")
+
+RENEW_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+TROUBLE_SECONDS = 1.0
+STALL_SECONDS = 60.0
+"""An import that shows no progress for so long is ended: one picture should never take that long."""
+COMPARE_SECONDS = 900.0
+"""The search for duplicates tells nothing on its way."""
+SWEEP_SECONDS = 3600.0
+
+
+class ImportSupervisor:
+    """Runs one import at a time. `run` blocks its thread until `stop`; `wake` and `stop` come from others."""
+
+    def __init__(
+        self, settings: Settings, database: Database, on_end: Callable[[], None], *, keeps_house: bool
+    ) -> None:
+        """`on_end` is told when an import has ended; one of a worker's import supervisors `keeps_house`."""
+        self._settings = settings
+        self._database = database
+        self._store = ArtifactStore(settings.artifacts)
+        self._holder = this_holder()
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._swept = float("-inf")
+        self._keeps_house = keeps_house
+        self._on_end = on_end
+
+    def wake(self) -> None:
+        """Something may have changed: a new dataset, an importer's end."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Ends `run` soon; a running import is given back."""
+        self._stopping.set()
+        self._woken.set()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._work_once()
+            except DBAPIError as error:
+                log.warning("the database does not answer; trying again", error=str(error.orig))
+                self._stopping.wait(TROUBLE_SECONDS)
+
+    def _work_once(self) -> None:
+        self._woken.clear()
+        self._keep_house()
+        self._take_back_lost()
+        with self._database.transaction() as session:
+            claim = claim_import(session, self._holder)
+        if claim is None:
+            self._woken.wait(self._settings.poll_seconds)
+            return
+        with structlog.contextvars.bound_contextvars(dataset=claim.name, request_id=claim.request_id):
+            log.info("import starts", attempt=claim.attempt.number)
+            try:
+                self._see_through(claim)
+            finally:
+                self._clean_up(claim.attempt)
+        self._on_end()
+
+    def _keep_house(self) -> None:
+        if not self._keeps_house or time.monotonic() - self._swept < SWEEP_SECONDS:
+            return
+        self._swept = time.monotonic()
+        sweep_store(self._database, self._store)
+        try:
+            with self._database.transaction() as session:
+                need_dataset(session, LOCAL_TENANT, BUNDLED, None)
+        except DatasetExists as error:  # another worker, at the same moment
+            log.debug("the bundled dataset is registered", detail=error.detail)
+
+    def _take_back_lost(self) -> None:
+        with self._database.snapshot() as session:
+            found = lost_imports(session, self._holder.boot_id)
+        for attempt, holder, expired in found:
+            if expired or not lives(holder):
+                log.warning("taking an import back", dataset=attempt.dataset_id, attempt=attempt.number)
+                with self._database.transaction() as session:
+                    release_import(session, attempt, "its worker is gone; waiting for another", lost=False)
+
+    def _see_through(self, claim: ImportClaim) -> None:
+        kills = count_oom_kills()
+        importer = ChildProcess(
+            "worker.importer",
+            self.wake,
+            self._settings.scratch,
+            # Each thread of a linear algebra library costs address space, which is limited there.
+            {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+        importer.assign(json.dumps(assignment_of(claim)) + "\n")
+        try:
+            verdict = self._watch(claim.attempt, importer)
+        except FencedOut as fenced:
+            log.info("import ended", detail=fenced.detail)
+            return
+        finally:
+            returncode = importer.returncode()
+            importer.kill()
+            self._log_output(importer)
+        with self._database.transaction() as session:
+            if isinstance(verdict, Rejection):
+                reject_import(session, claim.attempt, verdict)
+            elif verdict is not None:
+                release_import(session, claim.attempt, verdict, lost=False)
+            else:
+                loss = classify(returncode or 0, count_oom_kills() - kills)
+                # Nothing happens here where the importer has recorded an end itself.
+                release_import(session, claim.attempt, loss.detail.replace("trainer", "importer"), lost=True)
+
+    def _clean_up(self, attempt: ImportAttempt) -> None:
+        """Removes what this and earlier tries left, and the uploaded files once nobody will read them again."""
+        tries = [replace(attempt, number=number) for number in range(1, attempt.number + 1)]
+        with self._database.snapshot() as session:
+            unused = [each.folder for each in tries if not path_in_use(session, each.folder)]
+            wanted = is_importing(session, attempt.dataset_id)
+        for folder in unused:
+            self._store.delete(folder)
+        if not wanted:
+            self._store.delete(f"uploads/{attempt.dataset_id}")
+
+    def _watch(self, attempt: ImportAttempt, importer: ChildProcess) -> str | Rejection | None:
+        """Waits for the exit (None), or says why it is to be ended. Raises FencedOut."""
+        renewed = moved = time.monotonic()
+        seen: dict[str, Any] = {}
+        while importer.returncode() is None:
+            self._woken.wait(LOOK_SECONDS)
+            self._woken.clear()
+            if self._stopping.is_set():
+                return "the worker stopped; waiting for another"
+            now = time.monotonic()
+            if now - renewed < RENEW_SECONDS or importer.returncode() is not None:
+                continue
+            with self._database.transaction() as session:
+                progress = renew_import(session, attempt)
+            renewed = now
+            if progress != seen:
+                seen, moved = progress, now
+            patience = COMPARE_SECONDS if progress["phase"] == "comparing" else STALL_SECONDS
+            if now - moved > patience:
+                return Rejection(f"no progress for {patience:.0f} s after {seen['files_done']} files", [], 0)
+        return None
+
+    def _log_output(self, importer: ChildProcess) -> None:
+        for line in importer.finish_log().splitlines():
+            log.info("importer", line=line)
+
+
+def assignment_of(claim: ImportClaim) -> dict[str, Any]:
+    attempt = claim.attempt
+    return {
+        "tenant": attempt.tenant,
+        "dataset_id": attempt.dataset_id,
+        "number": attempt.number,
+        "name": claim.name,
+        "source": claim.source,
+        "options": claim.options,
+        "uploads": claim.uploads,
+    }
