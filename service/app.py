@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
+from threading import Event
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
@@ -25,28 +26,31 @@ from core.tables import LOCAL_TENANT
 from core.wakeups import WakeUps
 from service.architectures.routes import router as architectures
 from service.context import Context
+from service.datasets.routes import router as datasets
 from service.documentation import document
 from service.jobs.result_routes import router as job_results
 from service.jobs.routes import router as jobs
 from service.models.routes import router as models
 from service.operations.routes import router as operations
+from service.parameters import refuse_unknown_parameters
 from service.predictions.app import PredictApp
 from service.predictions.catalogue import Catalogue
 from service.predictions.openapi import PATHS as PREDICT_PATHS
 from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, HttpError, problem
-from service.requests import RequestIds
+from service.requests import Gate, HeadAsGet, RequestIds
 
 log = structlog.get_logger("kerasd.api")
 
 PREDICT_PREFIX = "/api/v1/predict/"
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """The whole API over the configured database, broker and artifacts."""
+def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
+    """The whole API over the configured database, broker and artifacts. `stopping` tells streams to end."""
     database = Database(settings.database)
-    context = Context(settings, database, WakeUps(settings.broker))
-    catalogue = Catalogue(database, ArtifactStore(settings.artifacts), LOCAL_TENANT)
-    control_plane = RequestIds(_control_plane(context, catalogue))
+    store = ArtifactStore(settings.artifacts)
+    context = Context(settings, database, WakeUps(settings.broker), store, stopping or Event())
+    catalogue = Catalogue(database, store, LOCAL_TENANT)
+    control_plane = RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue))))
     predictions = PredictApp(catalogue, settings)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,9 +78,10 @@ def _control_plane(context: Context, catalogue: Catalogue) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.context = context
-    for router in (jobs, job_results, models, architectures, operations):
+    for router in (jobs, job_results, datasets, models, architectures, operations):
         app.include_router(router)
     document(app, PREDICT_PATHS)
     _answer_problems(app)
@@ -88,10 +93,13 @@ def _answer_problems(app: FastAPI) -> None:
         known = _as_known(error, request)
         status, body = problem(known, request.state.request_id)
         headers = dict(getattr(error, "headers", None) or {})  # Starlette's 405 brings Allow
+        if status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT):
+            headers["Connection"] = "close"  # or the rest of the body would still be read, and thrown away
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("unexpected error", path=request.url.path, exc_info=error)
+            request.state.logged = error
         elif isinstance(error, DBAPIError | PoolTimeout):
             log.warning("database trouble", path=request.url.path, error=str(error.args[0] if error.args else error))
         return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)

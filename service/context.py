@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from threading import Event
 from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, Request
 
+from core.artifacts import ArtifactStore
 from core.database import Database
 from core.settings import Settings
 from core.tables import LOCAL_TENANT
@@ -27,6 +29,9 @@ class Context:
     settings: Settings
     database: Database
     wakeups: WakeUps
+    store: ArtifactStore
+    stopping: Event = field(default_factory=Event)
+    """set when the process is asked to end: streams and long polls let go"""
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,20 @@ async def read_json(request: Request, context: Annotated[Context, Depends(get_co
     if not raw.strip():
         return JsonBody(raw, None)
     try:
-        return JsonBody(raw, orjson.loads(raw))
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise HttpError(HTTPStatus.BAD_REQUEST, "malformed_json", f"the body is not JSON: {error}") from None
+    if rb"\u0000" in raw and _holds_nul(value):  # PostgreSQL cannot store it, and nobody means it
+        raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, "nul_character", "a text in the body holds a NUL character")
+    return JsonBody(raw, value)
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any("\0" in key or _holds_nul(item) for key, item in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -16,7 +17,8 @@ from core.repositories.jobs import get_job
 from core.repositories.models import get_evaluation
 from service.context import Context, ContextDep, TenantDep
 from service.jobs.curves import curves_csv, draw_curves
-from service.jobs.watching import parse_event_id, read_job, stream_events
+from service.jobs.reading import read_job, read_moment
+from service.watching import LINGER_SECONDS, parse_event_id, stream_events
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
@@ -42,7 +44,8 @@ async def get_events(
     job_id: str, context: ContextDep, tenant: TenantDep, after: Annotated[int, Depends(resume_point)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: state, epoch, log and warning with ids, progress without. Resumes by Last-Event-ID."""
-    async for event in stream_events(context, tenant, job_id, after):
+    read = partial(read_moment, context, tenant, job_id)
+    async for event in stream_events(read, after, context.stopping, LINGER_SECONDS):
         yield event
 
 

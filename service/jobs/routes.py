@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import ValidationError
 
-from core.errors import Fault, InvalidInput, InvalidQuery
+from core.errors import Fault, InvalidInput, InvalidJobSpec, InvalidQuery
 from core.faults import validation_faults
 from core.jobspec import JobSpec
 from core.repositories.epochs import list_epochs
 from core.repositories.events import log_lines
-from core.repositories.jobs import JobFilter, Position, get_job, list_jobs, queue_position, request_cancel
+from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position, request_cancel
+from core.repositories.pages import Position
 from core.states import State
 from service.context import ContextDep, JsonBodyDep, RequestIdDep, TenantDep
 from service.documentation import body_schema
+from service.jobs.reading import read_job as read_job_now
 from service.jobs.schemas import (
     CancelRequest,
     EpochList,
@@ -28,8 +31,8 @@ from service.jobs.schemas import (
     view_job,
 )
 from service.jobs.submission import submit_job, validate_only
-from service.jobs.watching import wait_for_change, wait_preference
 from service.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token, page_limit
+from service.watching import answer_watch
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
@@ -97,21 +100,14 @@ async def read_job(
     prefer: Annotated[str | None, Header(description="`wait=30` waits until the job changes")] = None,
 ) -> Response:
     """Reads a job; with `Prefer: wait=N`, once it has changed from the ETag in If-None-Match or from now."""
-    seconds = wait_preference(prefer)
-    view = await wait_for_change(context, tenant, job_id, if_none_match, seconds)
-    headers = {"ETag": view.etag, "Cache-Control": "no-cache"}
-    if seconds:
-        headers["Preference-Applied"] = f"wait={seconds:.0f}"
-    if if_none_match == view.etag:
-        return Response(status_code=304, headers=headers)
-    return Response(view.model_dump_json(), media_type="application/json", headers=headers)
+    return await answer_watch(partial(read_job_now, context, tenant, job_id), if_none_match, prefer, context.stopping)
 
 
 @router.post("/{job_id}:cancel", openapi_extra=body_schema(CancelRequest, required=False))
 def cancel_job(job_id: str, body: JsonBodyDep, context: ContextDep, tenant: TenantDep) -> JobView:
     """Cancels a queued or running job; cancelling twice is harmless."""
     if _cancel_request(body.value).keep_best:
-        raise InvalidInput("the body has a fault", [Fault("/keep_best", "not supported yet", "not_supported_yet")])
+        raise InvalidJobSpec([Fault("/keep_best", "not supported yet", "not_supported_yet")])
     with context.database.transaction() as session:
         row = request_cancel(session, tenant, job_id)
         view = view_job(row, queue_position(session, row))
@@ -121,7 +117,7 @@ def cancel_job(job_id: str, body: JsonBodyDep, context: ContextDep, tenant: Tena
 
 @router.get("/{job_id}/epochs")
 def get_epochs(
-    job_id: str, context: ContextDep, tenant: TenantDep, after: Annotated[int, Query(ge=0)] = 0
+    job_id: str, context: ContextDep, tenant: TenantDep, after: Annotated[int, Query(ge=0, lt=2**31)] = 0
 ) -> EpochList:
     """The history: every finished epoch, or those after number `after`."""
     with context.database.snapshot() as session:

@@ -62,6 +62,10 @@ class JobView(BaseModel):
     finished_at: datetime | None
     etag: str
 
+    @property
+    def ended(self) -> bool:
+        return self.state.terminal
+
 
 class JobPage(BaseModel):
     items: list[JobView]

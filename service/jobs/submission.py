@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from sqlalchemy.orm import Session
 
+from core.datasets import DatasetInfo
+from core.errors import DatasetExists, DatasetNotFound, Fault, InvalidJobSpec
 from core.failpoints import failpoint
+from core.repositories.datasets import find_dataset, need_dataset, stored_dataset
 from core.repositories.idempotency import find_answer, remember_answer
-from core.repositories.jobs import create_job, duplicate_warnings, queue_position
-from core.validation import CheckedSpec, check_spec
+from core.repositories.jobs import create_job, dataset_warnings, duplicate_warnings, queue_position
+from core.repositories.views import claim_view_name, view_conflict
+from core.states import DatasetState
+from core.tables import DatasetRow
+from core.validation import CheckedSpec, Lookup, builtin_dataset, check_spec, view_name
 from service.context import Context, JsonBody
 from service.jobs.schemas import ValidationView, view_job, view_validation
 
@@ -33,11 +40,15 @@ def submit_job(context: Context, tenant: str, body: JsonBody, key: str | None, r
     Raises InvalidJobSpec, and IdempotencyKeyReused when the key came with another body.
     """
     digest = hashlib.sha256(body.raw).hexdigest()
+    # A key that was seen before answers first: what was valid then may not be now.
+    checked = None if key else _check(context, tenant, body)
     with context.database.transaction() as session:
         earlier = find_answer(session, tenant, key, digest) if key else None
         if earlier is not None:
             return Submission(earlier["id"], earlier, replayed=True)
-        row = create_job(session, tenant, check_spec(body.value), request_id)
+        checked = checked or check_spec(body.value, dataset_lookup(session, tenant))
+        dataset = _need_dataset(session, tenant, checked, request_id)
+        row = create_job(session, tenant, checked, dataset, request_id)
         answer = view_job(row, queue_position(session, row)).model_dump(mode="json")
         if key:
             remember_answer(session, tenant, key, digest, row.id, answer)
@@ -51,6 +62,48 @@ def submit_job(context: Context, tenant: str, body: JsonBody, key: str | None, r
 
 def validate_only(context: Context, tenant: str, body: JsonBody) -> ValidationView:
     """The whole check of a submit, creating nothing. Raises InvalidJobSpec."""
-    checked: CheckedSpec = check_spec(body.value)
+    checked = _check(context, tenant, body)
     with context.database.snapshot() as session:
-        return view_validation(checked, duplicate_warnings(session, tenant, checked.spec_hash))
+        dataset = find_dataset(session, tenant, checked.spec.dataset.name)
+        warnings = [*dataset_warnings(dataset), *duplicate_warnings(session, tenant, checked.spec_hash)]
+    return view_validation(checked, warnings)
+
+
+def dataset_lookup(session: Session, tenant: str) -> Lookup:
+    """What job specs are checked against: registered datasets, and built-in ones that nobody has used yet."""
+
+    def lookup(name: str) -> DatasetInfo | Fault:
+        row = find_dataset(session, tenant, name)
+        if row is None or "builtin" in row.source:
+            return builtin_dataset(name)
+        if row.state == DatasetState.READY:
+            return stored_dataset(row).content.info(name)
+        if row.state == DatasetState.REJECTED:
+            return Fault("", f"dataset {name!r} was rejected: {row.detail}", "dataset_rejected")
+        return Fault("", f"dataset {name!r} is still being imported", "dataset_not_ready")
+
+    return lookup
+
+
+def _check(context: Context, tenant: str, body: JsonBody) -> CheckedSpec:
+    """Outside a write transaction: a large spec must not keep other writers waiting. Raises InvalidJobSpec."""
+    with context.database.snapshot() as session:
+        checked = check_spec(body.value, dataset_lookup(session, tenant))
+        view = checked.spec.dataset.view
+        trouble = view and view_conflict(session, tenant, view, view_name(checked.spec.dataset))
+    if trouble:
+        raise InvalidJobSpec([Fault("/dataset/view", trouble, "view_name_taken")])
+    return checked
+
+
+def _need_dataset(session: Session, tenant: str, checked: CheckedSpec, request_id: str) -> DatasetRow:
+    """The job's dataset, and its view's name taken. Raises InvalidJobSpec where either has changed since the check."""
+    spec = checked.spec.dataset
+    try:
+        if spec.view:
+            claim_view_name(session, tenant, spec.view, view_name(spec))
+        return need_dataset(session, tenant, spec.name, request_id)
+    except DatasetExists as error:
+        raise InvalidJobSpec([Fault("/dataset/view", error.detail, "view_name_taken")]) from None
+    except DatasetNotFound as error:
+        raise InvalidJobSpec([Fault("/dataset/name", error.detail, "unknown_dataset")]) from None

@@ -1,0 +1,1 @@
+"""Datasets over HTTP: upload, watch, look into, delete."""
