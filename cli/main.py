@@ -29,6 +29,13 @@ COMMANDS = (
     ("doctor", "cli.doctor:doctor", CHECK, "Check the set-up, and show every setting with its source."),
 )
 
+DATASET_COMMANDS = (
+    ("add", "cli.dataset:add", "Bring images: a folder, an archive, TFRecords, or a built-in set."),
+    ("list", "cli.dataset:listing", "List datasets, newest first."),
+    ("show", "cli.dataset:show", "Everything known of a dataset: classes, sizes, warnings, errors."),
+    ("delete", "cli.dataset:delete", "Delete a dataset that no job needs."),
+)
+
 
 def main() -> None:
     """Exit codes: 0 done, 1 failed, 2 invalid input, 3 no server, 130 interrupted."""
@@ -64,6 +71,10 @@ def command_line() -> App:
     )
     for name, target, group, summary in COMMANDS:
         app.command(target, name=name, group=group, help=summary)
+    datasets = App(name="dataset", group=WORK, help="Bring, list, show and delete datasets.")
+    for name, target, summary in DATASET_COMMANDS:
+        datasets.command(target, name=name, help=summary)
+    app.command(datasets)
     return app
 
 

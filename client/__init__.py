@@ -23,18 +23,36 @@ from client.answers import (
     Validation,
 )
 from client.client import DEFAULT_URL, Client
+from client.dataset_answers import (
+    ClassCounts,
+    Dataset,
+    DatasetWarning,
+    FileFault,
+    ImageCounts,
+    ImageSizes,
+    ImportProgress,
+    ImportReport,
+)
 from client.errors import ApiError, ClientError, Fault, UnexpectedAnswer, Unreachable
 
 __all__ = [
     "DEFAULT_URL",
     "ApiError",
+    "ClassCounts",
     "Client",
     "ClientError",
+    "Dataset",
+    "DatasetWarning",
     "Epoch",
     "Evaluation",
     "EvaluationSummary",
     "Event",
     "Fault",
+    "FileFault",
+    "ImageCounts",
+    "ImageSizes",
+    "ImportProgress",
+    "ImportReport",
     "Job",
     "JobWarning",
     "ModelReference",

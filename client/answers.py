@@ -98,13 +98,13 @@ class Job(Answer):
             {
                 **data,
                 "progress": Progress.parse(data["progress"]),
-                "best_epoch": _maybe(Epoch, data["best_epoch"]),
-                "evaluation": _maybe(EvaluationSummary, data["evaluation"]),
-                "model": _maybe(ModelReference, data["model"]),
+                "best_epoch": maybe(Epoch, data["best_epoch"]),
+                "evaluation": maybe(EvaluationSummary, data["evaluation"]),
+                "model": maybe(ModelReference, data["model"]),
                 "warnings": tuple(JobWarning.parse(entry) for entry in data["warnings"]),
-                "created_at": _time(data["created_at"]),
-                "started_at": _time(data["started_at"]),
-                "finished_at": _time(data["finished_at"]),
+                "created_at": moment(data["created_at"]),
+                "started_at": moment(data["started_at"]),
+                "finished_at": moment(data["finished_at"]),
             }
         )
 
@@ -143,7 +143,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job: `kind` is state, progress, epoch, log or warning.
+    """Something that happened to a job (`kind` is state, progress, epoch, log or warning) or a dataset (state, progress).
 
     `id` is where to go on from (`events(job, last_event_id=event.id)`); None before the first numbered event.
     """
@@ -204,12 +204,14 @@ class ModelVersion(Answer):
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        return super().parse({**data, "labels": tuple(data["labels"]), "created_at": _time(data["created_at"])})
+        return super().parse({**data, "labels": tuple(data["labels"]), "created_at": moment(data["created_at"])})
 
 
-def _maybe(kind: type[A], data: Mapping[str, Any] | None) -> A | None:
+def maybe(kind: type[A], data: Mapping[str, Any] | None) -> A | None:
+    """A member that may be null."""
     return None if data is None else kind.parse(data)
 
 
-def _time(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
+    """A time of the API, which is in UTC."""
     return None if text is None else datetime.fromisoformat(text)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import httpx2
 
 from client.answers import Epoch, Evaluation, Event, Job, ModelVersion, Predictions, Validation
-from client.connection import ANSWER_SECONDS, Connection
+from client.connection import Connection
+from client.dataset_answers import Dataset, DatasetState
+from client.datasets import Datasets, OnProgress
 from client.events import EventStream
+from client.resources import listed, wait_until_ended
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-LONG_POLL_SECONDS = 30
-PAGE_SIZE = 100
 
 JOBS = "/api/v1/jobs"
-NOT_MODIFIED = 304
 
 
 class Client:
@@ -41,6 +42,7 @@ class Client:
     ) -> None:
         self._connection = Connection(base_url, transport, pause)
         self._pause = pause
+        self._datasets = Datasets(self._connection, pause)
 
     @property
     def url(self) -> str:
@@ -83,17 +85,7 @@ class Client:
     ) -> Iterator[Job]:
         """Jobs, newest first, page by page. `tag` is a key or `key=value`; `limit` None means all."""
         filters = {"state": state, "architecture": architecture, "dataset": dataset, "tag": tag}
-        token: str | None = None
-        left = limit
-        while left is None or left > 0:
-            size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
-            params = {**filters, "page_size": size, "page_token": token, "order_by": "-created_at"}
-            page = self._connection.json("GET", JOBS, params=params)
-            yield from (Job.parse(item) for item in page["items"])
-            token = page["next_page_token"]
-            left = None if left is None else left - len(page["items"])
-            if token is None:
-                return
+        return (Job.parse(item) for item in listed(self._connection, JOBS, filters, limit))
 
     def epochs(self, job_id: str, after: int = 0) -> list[Epoch]:
         """The finished epochs with a number above `after`, in order."""
@@ -119,14 +111,7 @@ class Client:
 
     def wait(self, job_id: str, timeout: float | None = None) -> Job:
         """The job once it has ended. Raises TimeoutError after `timeout` seconds, if given."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        job = self.job(job_id)
-        while not job.ended:
-            left = LONG_POLL_SECONDS if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s")
-            job = self._changed(job, min(left, LONG_POLL_SECONDS))
-        return job
+        return wait_until_ended(self._connection, _job_path(job_id), Job.parse, f"job {job_id}", timeout)
 
     def evaluation(self, job_id: str) -> Evaluation:
         return Evaluation.parse(self._connection.json("GET", f"{_job_path(job_id)}/evaluation"))
@@ -162,21 +147,50 @@ class Client:
         """The version that predictions use, for each model."""
         return [ModelVersion.parse(item) for item in self._connection.json("GET", "/api/v1/models")["items"]]
 
+    def add_dataset(
+        self,
+        name: str,
+        files: Sequence[Path],
+        *,
+        on_corrupt: Literal["reject", "skip"] | None = None,
+        labels: Literal["fine", "coarse"] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Dataset:
+        """Uploads an archive, an npz or TFRecord shards, straight from disk. The import goes on after the answer.
+
+        `labels` chooses those of a CIFAR-100 archive; `on_progress` hears of bytes sent and bytes in all. Sending the
+        same files under the same name again gives the same dataset. Raises OSError for files that cannot be read.
+        """
+        return self._datasets.upload(name, files, on_corrupt=on_corrupt, labels=labels, on_progress=on_progress)
+
+    def add_builtin(self, name: str) -> Dataset:
+        """Has a built-in dataset imported, such as cifar100."""
+        return self._datasets.add_builtin(name)
+
+    def dataset(self, name: str) -> Dataset:
+        return self._datasets.get(name)
+
+    def datasets(self, *, state: DatasetState | None = None, limit: int | None = None) -> Iterator[Dataset]:
+        """Datasets, newest first, page by page; `limit` None means all."""
+        return self._datasets.list(state, limit)
+
+    def dataset_events(self, name: str, last_event_id: str | None = None) -> Iterator[Event]:
+        """How the import goes, until the dataset is READY or REJECTED; resumes as `events` does."""
+        return self._datasets.events(name, last_event_id)
+
+    def wait_dataset(self, name: str, timeout: float | None = None) -> Dataset:
+        """The dataset once it is READY or REJECTED. Raises TimeoutError after `timeout` seconds, if given."""
+        return self._datasets.wait(name, timeout)
+
+    def delete_dataset(self, name: str) -> None:
+        """Raises ApiError `dataset_in_use` while a job needs it."""
+        self._datasets.delete(name)
+
     def _post_spec(self, spec: Mapping[str, Any], headers: Mapping[str, str], params: Mapping[str, str]) -> Any:
         content = json.dumps(spec, allow_nan=False).encode()
         return self._connection.json(
             "POST", JOBS, headers={"Content-Type": "application/json", **headers}, params=params, content=content
         )
-
-    def _changed(self, job: Job, seconds: float) -> Job:
-        """The job as soon as it differs from `job`, or as it is after about `seconds`."""
-        response = self._connection.request(
-            "GET",
-            _job_path(job.id),
-            headers={"If-None-Match": job.etag, "Prefer": f"wait={max(1, round(seconds))}"},
-            answer_seconds=seconds + ANSWER_SECONDS,
-        )
-        return job if response.status_code == NOT_MODIFIED else Job.parse(response.json())
 
 
 def _job_path(job_id: str) -> str:

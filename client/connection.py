@@ -7,10 +7,10 @@ a `Retry-After` is obeyed up to MAX_PAUSE_SECONDS.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -22,6 +22,9 @@ FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
+
+FilePart = tuple[str, tuple[str, IO[bytes], str]]
+"""A file of a form: the field, and (file name, opened file, content type). It is sent as it is read."""
 
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
@@ -54,9 +57,11 @@ class Connection:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
+        form: Mapping[str, str] | None = None,
+        files: Sequence[FilePart] | None = None,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> httpx2.Response:
-        """The answer, whose status is below 400.
+        """The answer, whose status is below 400. A body is `content`, or the fields of a `form` followed by `files`.
 
         Raises ApiError for any other, Unreachable when no try got one.
         """
@@ -70,6 +75,8 @@ class Connection:
                     params=wanted,
                     headers=dict(headers or {}),
                     content=content,
+                    data=form,
+                    files=files,
                     timeout=patience(answer_seconds),
                 )
             except httpx2.TransportError as error:

@@ -16,10 +16,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with the input: a JSON pointer into it, and what."""
+    """One thing wrong with the input: a JSON pointer into it, and what; `code` where the server gives one."""
 
     pointer: str
     detail: str
+    code: str = ""
 
     def __str__(self) -> str:
         return f"{self.pointer}: {self.detail}" if self.pointer else self.detail
@@ -87,6 +88,6 @@ def problem_of(status: int, reason: str, body: bytes) -> ApiError:
         status,
         str(problem.get("detail") or problem.get("title") or reason),
         code=str(problem.get("code") or ""),
-        errors=[Fault(str(fault.get("pointer", "")), str(fault.get("detail", ""))) for fault in faults],
+        errors=[Fault(*(str(fault.get(member) or "") for member in ("pointer", "detail", "code"))) for fault in faults],
         request_id=problem.get("request_id"),
     )

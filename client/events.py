@@ -1,8 +1,8 @@
-"""A job's server-sent events as one sequence, across any number of broken connections."""
+"""A resource's server-sent events as one sequence, across any number of broken connections."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import httpx2
 
@@ -18,7 +18,9 @@ QUIET_SECONDS = 45.0
 
 
 class EventStream:
-    """Iterates over the events after `last_event_id`, once each and in order, until the job has ended.
+    """Iterates over the events after `last_event_id`, once each and in order, until the job or dataset has ended.
+
+    It has when a `state` event tells one of the `final` states.
 
     A dropped connection is taken up again where it broke: the server replays what came after the last whole event.
     """
@@ -31,11 +33,13 @@ class EventStream:
         *,
         ended: Callable[[], bool],
         pause: Callable[[float], None],
+        final: Collection[str] = TERMINAL_STATES,
     ) -> None:
         self._connection = connection
         self._path = path
         self._position = last_event_id
-        self._job_ended = ended
+        self._has_ended = ended
+        self._final = final
         self._pause = pause
         self._saw_end = False
 
@@ -51,7 +55,7 @@ class EventStream:
             except httpx2.TransportError as error:
                 failure = describe(error)
             else:
-                if self._saw_end or (not received and self._job_ended()):
+                if self._saw_end or (not received and self._has_ended()):
                     return
             fruitless = 0 if received else fruitless + 1
             if fruitless >= MAX_FRUITLESS_TRIES:
@@ -79,6 +83,6 @@ class EventStream:
             data = None
         if not isinstance(data, dict):
             raise UnexpectedAnswer(self._connection.url, f"an event {message.event!r} whose data is no JSON object")
-        if message.event == "state" and data.get("state") in TERMINAL_STATES:
+        if message.event == "state" and data.get("state") in self._final:
             self._saw_end = True
         return Event(self._position, message.event, data)
