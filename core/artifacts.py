@@ -102,6 +102,14 @@ class ArtifactStore:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise ArtifactCorrupt(f"artifact {path} does not match its recorded sha256")
 
+    def matches(self, path: str, sha256: str) -> bool:
+        """Whether the file at `path` is there and as it was recorded."""
+        try:
+            with self._files.open(f"{self._root}/{path}", "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        except OSError:
+            return False
+
     def get(self, path: str, sha256: str) -> bytes:
         """The bytes at `path`. Raises ArtifactCorrupt when they are missing or differ from what was recorded."""
         try:

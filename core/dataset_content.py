@@ -82,11 +82,15 @@ class DatasetContent(_Stored):
     contact_sheet: StoredFile
 
     @property
-    def bytes(self) -> int:
+    def files(self) -> list[StoredFile]:
         files = [self.contact_sheet]
         for split in self.splits.values():
             files += [split.index, *split.shards]
-        return sum(file.bytes for file in files)
+        return files
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
 
     def info(self, name: str) -> DatasetInfo:
         """What job specs are checked against."""

@@ -15,7 +15,7 @@ from fastapi import Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
-from core.errors import Fault, InvalidQuery
+from core.errors import Fault, InvalidQuery, NotFound
 
 POLL_SECONDS = 0.2
 LINGER_SECONDS = 1.0
@@ -113,7 +113,10 @@ async def stream_events(
     shown: dict[str, object] = {}
     ended: float | None = None
     while (ended is None or time.monotonic() - ended < linger_seconds) and not stopping.is_set():
-        moment = await run_in_threadpool(read, after)
+        try:
+            moment = await run_in_threadpool(read, after)
+        except NotFound:  # deleted meanwhile: there is nothing more to tell
+            return
         for event in moment.events:
             yield ServerSentEvent(event=event.kind, id=str(event.sequence), data=_with_time(event))
             after = event.sequence

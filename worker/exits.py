@@ -10,6 +10,9 @@ from core.states import Reason
 NATIVE_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS})
 NATIVE_CRASH_TRIES = 2
 
+NO_DATABASE = 4
+"""Exit code of an importer: the database stayed away for longer than a lease."""
+
 
 @dataclass(frozen=True)
 class Exit:

@@ -13,13 +13,17 @@ import sys
 import traceback
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from core.artifacts import ArtifactStore
 from core.database import Database
 from core.errors import FencedOut
 from core.repositories.imports import ImportAttempt, Rejection, reject_import
 from core.settings import Settings
+from worker.exits import NO_DATABASE
 from worker.host import die_with_parent
 from worker.imports.run import describe, run_import
+from worker.ledger import ImportLedger
 from worker.trainer import ENDED, FENCED_OUT, leave
 
 
@@ -33,13 +37,17 @@ def main() -> int:
 
 
 def import_dataset(assignment: dict[str, Any], settings: Settings) -> int:
-    """Runs the import and records how it ended. Returns the exit code."""
+    """Runs the import and records how it ended. Returns the exit code.
+
+    A database that stays away is no verdict: the import is left to be tried again.
+    """
     attempt = ImportAttempt(assignment["tenant"], assignment["dataset_id"], assignment["number"])
     database = Database(settings.database)
+    ledger = ImportLedger(database, attempt)
     try:
         try:
-            run_import(assignment, attempt, database, settings)
-        except FencedOut:
+            run_import(assignment, ledger, settings)
+        except (FencedOut, DBAPIError):
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is becomes the dataset's recorded detail)
             rejection = describe(error)
@@ -48,11 +56,13 @@ def import_dataset(assignment: dict[str, Any], settings: Settings) -> int:
                 rejection = Rejection(f"the import failed: {type(error).__name__}: {error}"[:500], [], 0)
             # First, so that on a full disk there is room to say so.
             ArtifactStore(settings.artifacts).delete(attempt.folder)
-            with database.transaction() as session:
-                reject_import(session, attempt, rejection)
+            ledger.write(lambda session, attempt: reject_import(session, attempt, rejection))
     except FencedOut as fenced:
         print(fenced.detail, flush=True)
         return FENCED_OUT
+    except DBAPIError as error:
+        print(f"the database does not answer: {error.orig}", flush=True)
+        return NO_DATABASE
     finally:
         database.close()
     return ENDED

@@ -1,30 +1,32 @@
-"""The trainer's pen: every write of an attempt, fenced, and tried again while the database is away."""
+"""The pen of a trainer or importer: every write of an attempt, fenced, and tried again while the database is away."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from core.database import Database
 from core.repositories.attempts import LEASE_SECONDS, Attempt
+from core.repositories.imports import ImportAttempt
 
 Result = TypeVar("Result")
+Owner = TypeVar("Owner", Attempt, ImportAttempt)
 
 RETRY_SECONDS = 0.5
 
 
-class Ledger:
+class Ledger(Generic[Owner]):
     """Writes as one attempt. Each call is one transaction."""
 
-    def __init__(self, database: Database, attempt: Attempt) -> None:
+    def __init__(self, database: Database, attempt: Owner) -> None:
         self._database = database
-        self.attempt = attempt
+        self.attempt: Owner = attempt
 
-    def write(self, work: Callable[[Session, Attempt], Result]) -> Result:
+    def write(self, work: Callable[[Session, Owner], Result]) -> Result:
         """Runs `work` in a transaction. Raises FencedOut, and OperationalError once a lease's time was tried in vain."""
         deadline = time.monotonic() + LEASE_SECONDS
         while True:
@@ -35,3 +37,7 @@ class Ledger:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(RETRY_SECONDS)
+
+
+JobLedger = Ledger[Attempt]
+ImportLedger = Ledger[ImportAttempt]

@@ -16,7 +16,7 @@ from core.datasets import BUILTIN_DATASETS
 from core.errors import DatasetExists, DatasetInUse, DatasetNotFound, DatasetNotReady
 from core.repositories.dataset_events import append_dataset_event
 from core.repositories.pages import Position, beyond
-from core.states import DatasetState, State
+from core.states import ENDED, DatasetState
 from core.tables import DatasetRow, JobRow, ViewRow, utc_now
 
 NO_PROGRESS: dict[str, Any] = {
@@ -27,8 +27,6 @@ NO_PROGRESS: dict[str, Any] = {
     "bytes_total": None,
     "eta_seconds": None,
 }
-
-ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,15 @@ def need_dataset(session: Session, tenant: str, name: str, request_id: str | Non
         return row
     if name not in BUILTIN_DATASETS:
         raise DatasetNotFound(name)
-    return register_dataset(session, tenant, Registration(name, {"builtin": name}, {}, []), request_id)
+    try:
+        with session.begin_nested():
+            return register_dataset(session, tenant, Registration(name, {"builtin": name}, {}, []), request_id)
+    except DatasetExists:
+        # Another first use was a moment faster, or a view has taken the name.
+        row = session.scalars(_named(tenant, name).with_for_update(read=True, key_share=True)).one_or_none()
+        if row is None:
+            raise
+        return row
 
 
 def get_dataset(session: Session, tenant: str, name: str) -> DatasetRow:
@@ -136,8 +142,8 @@ def list_datasets(
     return session.scalars(query.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)).all()
 
 
-def delete_dataset(session: Session, tenant: str, name: str) -> str | None:
-    """Deletes the row. Returns the folder that no dataset uses any more, for the caller to remove after the commit.
+def delete_dataset(session: Session, tenant: str, name: str) -> list[str]:
+    """Deletes the row. Returns the folders that nothing uses any more, for the caller to remove after the commit.
 
     Raises DatasetNotFound, and DatasetInUse while a job that has not ended needs it.
     """
@@ -152,10 +158,10 @@ def delete_dataset(session: Session, tenant: str, name: str) -> str | None:
     if needing:
         raise DatasetInUse(f"dataset {name!r} is needed by {needing} job(s) that have not ended")
     session.execute(update(JobRow).where(JobRow.dataset_id == row.id).values(dataset_id=None))
-    path = row.path
+    path, uploads = row.path, f"uploads/{row.id}"
     session.delete(row)
     session.flush()
-    return None if path is None or path_in_use(session, path) else path
+    return [uploads] if path is None or path_in_use(session, path) else [uploads, path]
 
 
 def forget_rejected(session: Session, tenant: str, dataset_id: str) -> None:

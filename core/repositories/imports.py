@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Select, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import database_now
-from core.dataset_content import DatasetContent
+from core.dataset_content import DatasetContent, StoredDataset
 from core.errors import FencedOut
-from core.repositories.attempts import LEASE_SECONDS, Holder
+from core.repositories.attempts import LEASE_SECONDS
+from core.repositories.claims import Holder
 from core.repositories.dataset_events import append_dataset_event
-from core.repositories.datasets import NO_PROGRESS
+from core.repositories.datasets import NO_PROGRESS, stored_dataset
 from core.repositories.jobs import fail_waiting_jobs, start_waiting_jobs
 from core.states import DatasetState
 from core.tables import DatasetRow, ModelVersionRow, utc_now
@@ -119,27 +120,33 @@ def record_import_progress(session: Session, attempt: ImportAttempt, progress: d
     _write(session, attempt, progress=progress)
 
 
-def finish_import(session: Session, attempt: ImportAttempt, imported: Imported) -> DatasetState:
+def find_twin(session: Session, attempt: ImportAttempt, digest: str) -> StoredDataset | None:
+    """A READY dataset of the same images."""
+    row = session.scalars(_twins(attempt, digest).limit(1)).one_or_none()
+    return None if row is None else stored_dataset(row)
+
+
+def finish_import(
+    session: Session, attempt: ImportAttempt, imported: Imported, damaged: str | None = None
+) -> DatasetState:
     """Makes the dataset visible, in one transaction with the jobs that waited for it. Raises FencedOut.
 
-    Images that another dataset has stored already are shared with it: then this try's folder belongs to no row.
+    Images that another dataset has stored already are shared with it: then this try's folder belongs to no row. Where
+    that copy, the folder `damaged`, is not sound any more, it is the other way round.
     """
     row = _lock(session, attempt)
     if _names_other_models(session, row, imported.digest):
         detail = f"models named after {row.name!r} were trained on other images; register these under another name"
         reject_import(session, attempt, Rejection(detail, [], 0))
         return DatasetState.REJECTED
-    twin = session.scalars(
-        select(DatasetRow)
-        .where(
-            DatasetRow.digest == imported.digest,
-            DatasetRow.state == DatasetState.READY,
-            DatasetRow.tenant_id == attempt.tenant,
-        )
-        .limit(1)
-    ).one_or_none()
-    row.path = attempt.folder if twin is None else twin.path
-    row.content = imported.content.model_dump(mode="json") if twin is None else twin.content
+    content = imported.content.model_dump(mode="json")
+    # Locked, or a twin could be deleted, with its files, before this is committed.
+    twins = session.scalars(_twins(attempt, imported.digest).with_for_update()).all()
+    sound = next((twin for twin in twins if twin.path != damaged), None)
+    row.path = attempt.folder if sound is None else sound.path
+    row.content = content if sound is None else sound.content
+    for twin in twins:
+        twin.path, twin.content = row.path, row.content
     row.digest = imported.digest
     row.bytes = imported.content.bytes
     row.report = imported.report
@@ -195,6 +202,14 @@ def lost_imports(session: Session, boot_id: str) -> Sequence[tuple[ImportAttempt
         )
         for row, expired in rows
     ]
+
+
+def _twins(attempt: ImportAttempt, digest: str) -> Select[DatasetRow]:
+    return select(DatasetRow).where(
+        DatasetRow.digest == digest,
+        DatasetRow.state == DatasetState.READY,
+        DatasetRow.tenant_id == attempt.tenant,
+    )
 
 
 def _names_other_models(session: Session, row: DatasetRow, digest: str) -> bool:

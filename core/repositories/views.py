@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.datasets import BUILTIN_DATASETS
 from core.errors import DatasetExists
 from core.repositories.datasets import find_dataset
-from core.tables import ViewRow, utc_now
+from core.tables import ModelVersionRow, ViewRow, utc_now
 
 
 def view_conflict(session: Session, tenant: str, name: str, identity: str) -> str | None:
     """Why `name` cannot stand for the view `identity` ("<dataset>" or "<dataset>@<hash>"); None when it can."""
+    dataset = find_dataset(session, tenant, identity.partition("@")[0])
+    if dataset is not None and dataset.digest is not None and _has_other_models(session, tenant, name, dataset.digest):
+        return f"models of the view {name!r} were trained on other images"
     if name == identity:
         return None
     row = session.get(ViewRow, (tenant, name))
@@ -35,3 +39,10 @@ def claim_view_name(session: Session, tenant: str, name: str, identity: str) -> 
         session.flush()
     except IntegrityError:
         raise DatasetExists(f"another job has just taken the name {name!r}") from None
+
+
+def _has_other_models(session: Session, tenant: str, view: str, digest: str) -> bool:
+    query = select(ModelVersionRow.id).where(
+        ModelVersionRow.tenant_id == tenant, ModelVersionRow.view == view, ModelVersionRow.dataset_digest != digest
+    )
+    return session.scalar(query.limit(1)) is not None

@@ -28,6 +28,8 @@ BLOCK_BYTES = 1 << 20
 SLOWEST_WINDOW_SECONDS = 30.0
 SLOWEST_BYTES = 32 << 10
 """A client that sends less than this in a window is not waited for."""
+LONGEST_BOUNDARY = 70
+"""as RFC 2046 says"""
 FORM_BYTES = 1 << 20
 """allowed beside the files' own bytes"""
 
@@ -126,8 +128,8 @@ def _too_slow() -> HttpError:
 def _boundary(content_type: str) -> bytes:
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
-    if not boundary:
-        raise _malformed("the Content-Type has no boundary")
+    if not 0 < len(boundary) <= LONGEST_BOUNDARY:
+        raise _malformed(f"the Content-Type needs a boundary of 1 to {LONGEST_BOUNDARY} characters")
     return boundary
 
 

@@ -102,8 +102,8 @@ async def read_dataset(
 def remove_dataset(name: str, context: ContextDep, tenant: TenantDep) -> None:
     """Deletes a dataset, or stops its import. Refused while a job that has not ended needs it; models stay."""
     with context.database.transaction() as session:
-        folder = delete_dataset(session, tenant, name)
-    if folder is not None:
+        unused = delete_dataset(session, tenant, name)
+    for folder in unused:
         context.store.delete(folder)
 
 

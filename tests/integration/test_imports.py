@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from pictures import SHAPES, zip_of_shapes
 from sqlalchemy import update
 
 from core.artifacts import ArtifactStore
-from core.database import Database, database_now
+from core.database import SQLITE, Database, database_now
 from core.dataset_images import read_image
 from core.datasets import BUILTIN_DATASETS
 from core.errors import DatasetExists, DatasetInUse, DatasetNotFound, FencedOut, ImageNotFound
-from core.repositories.attempts import Holder
+from core.repositories.claims import Holder
 from core.repositories.datasets import delete_dataset, find_dataset, need_dataset
 from core.repositories.imports import (
     ImportAttempt,
@@ -37,7 +38,9 @@ from core.repositories.views import claim_view_name, view_conflict
 from core.settings import Settings
 from core.states import DatasetState
 from core.tables import LOCAL_TENANT, DatasetRow
+from worker.importer import import_dataset
 from worker.imports.downloads import DownloadFailed, RemoteFile, have_file
+from worker.imports.supervisor import assignment_of
 from worker.imports.sweeper import sweep_store
 
 
@@ -133,9 +136,9 @@ class TestImport:
         second = import_files(database, settings, "same-photos", photos)
         assert (second.digest, second.path) == (first.digest, first.path)
         with database.transaction() as session:
-            assert delete_dataset(session, LOCAL_TENANT, "photos") is None
+            assert delete_dataset(session, LOCAL_TENANT, "photos") == [f"uploads/{first.id}"]
         with database.transaction() as session:
-            assert delete_dataset(session, LOCAL_TENANT, "same-photos") == first.path
+            assert delete_dataset(session, LOCAL_TENANT, "same-photos") == [f"uploads/{second.id}", first.path]
 
     def test_large_pictures_are_reduced_in_proportion(
         self, database: Database, settings: Settings, tmp_path: Path
@@ -155,6 +158,62 @@ class TestImport:
         assert fine.labels == BUILTIN_DATASETS["cifar100"].labels
         assert coarse.labels == BUILTIN_DATASETS["cifar100_coarse"].labels
         assert coarse.splits["train"].class_counts == (10,) * 20
+
+    def test_a_cifar_archive_may_hold_some_of_its_classes(
+        self, database: Database, settings: Settings, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "c.tar.gz"
+        file.write_bytes(cifar100_archive(per_class=2, test_per_class=1, classes=20))
+        row = import_files(database, settings, "some", file)
+        assert stored(row).content.splits["train"].class_counts == (2,) * 20 + (0,) * 80
+        assert row.report is not None
+        assert "empty_class" in {warning["code"] for warning in row.report["warnings"]}
+
+    def test_a_few_bytes_may_not_hold_gigabytes_of_pixels(
+        self, database: Database, settings: Settings, photos: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from worker.imports import room
+
+        monkeypatch.setattr(room, "GRACE_BYTES", 1000)
+        monkeypatch.setattr(room, "MOST_TIMES", 1)
+        row = import_files(database, settings, "photos", photos)
+        assert row.state == DatasetState.REJECTED
+        assert row.errors[0]["code"] == "too_many_bytes"
+
+    def test_a_damaged_copy_is_replaced_when_the_images_come_again(
+        self, database: Database, settings: Settings, photos: Path
+    ) -> None:
+        first = import_files(database, settings, "photos", photos)
+        store = ArtifactStore(settings.artifacts)
+        shard = store.local_path(f"{first.path}/train-00000.tfrecord")
+        assert shard is not None
+        content = bytearray(shard.read_bytes())
+        content[500] ^= 1
+        shard.write_bytes(content)
+        second = import_files(database, settings, "same-photos", photos)
+        assert second.path != first.path
+        assert row_of(database, "photos").path == second.path
+
+    def test_a_database_that_is_busy_rejects_nothing(
+        self, database: Database, settings: Settings, photos: Path
+    ) -> None:
+        """Row 12."""
+        if database.engine.dialect.name != "sqlite":
+            return  # only SQLite has one writer at a time
+        register(database, settings, "photos", [photos])
+        with database.transaction() as session:
+            claimed = claim_import(session, HOLDER)
+        assert claimed is not None
+        blocker = SQLITE.connect(
+            settings.data_dir.parent / "kerasd.sqlite3", isolation_level=None, check_same_thread=False
+        )
+        blocker.execute("BEGIN IMMEDIATE")
+        timer = Timer(6.5, lambda: blocker.execute("COMMIT"))
+        timer.start()
+        import_dataset(assignment_of(claimed), settings)
+        timer.join()
+        blocker.close()
+        assert row_of(database, "photos").state == DatasetState.READY
 
     def test_a_failed_one_leaves_no_file_and_says_why(
         self, database: Database, settings: Settings, tmp_path: Path
@@ -275,6 +334,30 @@ class TestNames:
             register(database, settings, "pets", [photos])
 
 
+class TestViews:
+    def test_a_view_keeps_to_the_images_that_its_models_know(
+        self, database: Database, settings: Settings, photos: Path
+    ) -> None:
+        row = import_files(database, settings, "photos", photos)
+        attempt = rows.start(database)
+        rows.finish(database, attempt, rows.publication(view="mine"))
+        with database.snapshot() as session:
+            trouble = view_conflict(session, LOCAL_TENANT, "mine", "photos@12345678")
+        assert trouble is not None
+        assert "other images" in trouble
+        assert row.digest
+
+
+class TestFirstUse:
+    def test_two_first_uses_at_once_share_the_dataset(self, database: Database) -> None:
+        def use(_: int) -> str:
+            with database.transaction() as session:
+                return need_dataset(session, LOCAL_TENANT, "mnist", None).id
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(use, range(4)))) == 1
+
+
 class TestSweeper:
     def test_it_removes_what_no_row_needs_once_it_is_old(
         self, database: Database, settings: Settings, photos: Path
@@ -326,7 +409,14 @@ class TestDownload:
         file = have_file(self.remote(url), tmp_path, offline=False, on_progress=seen.append)
         assert file.read_bytes() == Server.content
         assert seen[-1] == len(Server.content)
-        assert list(tmp_path.iterdir()) == [file]
+        assert {entry.name for entry in tmp_path.iterdir()} == {"file", "file.lock"}
+
+    def test_two_at_once_share_one_download(self, url: str, tmp_path: Path) -> None:
+        def have(_: int) -> bytes:
+            return have_file(self.remote(url), tmp_path, offline=False, on_progress=lambda _: None).read_bytes()
+
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(have, range(2))) == [Server.content] * 2
 
     def test_other_bytes_than_published_are_never_used(self, url: str, tmp_path: Path) -> None:
         with pytest.raises(DownloadFailed, match="checksum"):

@@ -15,7 +15,7 @@ from core.artifacts import ArtifactStore
 from core.database import Database
 from core.dataset_content import StoredDataset
 from core.datasets import BUILTIN_DATASETS
-from core.repositories.attempts import Holder
+from core.repositories.claims import Holder
 from core.repositories.datasets import Registration, get_dataset, register_dataset, stored_dataset
 from core.repositories.imports import claim_import
 from core.settings import Settings
@@ -52,7 +52,7 @@ def import_files(
     return row_of(database, name)
 
 
-def cifar100_archive(*, per_class: int, test_per_class: int) -> bytes:
+def cifar100_archive(*, per_class: int, test_per_class: int, classes: int = 100) -> bytes:
     """An archive in CIFAR-100's own python form, with fewer images: random pixels, classes in turn."""
     noise = np.random.default_rng(0)
     fine = BUILTIN_DATASETS["cifar100"].labels
@@ -61,9 +61,9 @@ def cifar100_archive(*, per_class: int, test_per_class: int) -> bytes:
         "meta": {b"fine_label_names": _encoded(fine), b"coarse_label_names": _encoded(coarse)},
         **{
             name: {
-                b"data": noise.integers(0, 256, (100 * count, 3072), np.uint8),
-                b"fine_labels": [number % 100 for number in range(100 * count)],
-                b"coarse_labels": [number % 100 // 5 for number in range(100 * count)],
+                b"data": noise.integers(0, 256, (classes * count, 3072), np.uint8),
+                b"fine_labels": [number % classes for number in range(classes * count)],
+                b"coarse_labels": [number % classes // 5 for number in range(classes * count)],
             }
             for name, count in (("train", per_class), ("test", test_per_class))
         },

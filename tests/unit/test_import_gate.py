@@ -62,13 +62,13 @@ class TestRefusals:
         (error,) = self.refused(content(train=(50,)))
         assert error.code == "too_few_classes"
 
-    def test_every_class_without_training_images_is_named(self) -> None:
-        errors = self.refused(content(train=(50, 0, 0), labels=("rose", "tulip", "oak"), test=(5, 5, 5)))
+    def test_every_class_that_could_only_be_tested_is_named(self) -> None:
+        errors = self.refused(content(train=(50, 50, 0, 0), labels=("rose", "elm", "tulip", "oak"), test=(5, 5, 5, 5)))
         assert [(error.code, error.file) for error in errors] == [("empty_class", "tulip"), ("empty_class", "oak")]
 
     def test_more_than_a_report_names_are_counted(self) -> None:
         with pytest.raises(Rejected) as caught:
-            judge(content(train=(50,) + (0,) * 300), NONE, 0)
+            judge(content(train=(50, 50) + (0,) * 300, test=(1,) * 302), NONE, 0)
         assert (len(caught.value.errors), caught.value.total) == (100, 300)
 
 
@@ -83,6 +83,11 @@ class TestWarnings:
 
     def test_ten_times_is_still_balanced(self) -> None:
         assert warnings(content(train=(1000, 100))) == {}
+
+    def test_classes_that_are_only_named(self) -> None:
+        found = warnings(content(train=(20, 20, 0), labels=("rose", "tulip", "oak")))
+        assert set(found) == {"empty_class"}
+        assert "'oak' has no images" in found["empty_class"]
 
     def test_tiny_classes(self) -> None:
         assert (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -12,7 +15,9 @@ import httpx2
 
 TRIES = 3
 """that may bring no further byte, or the wrong ones"""
-SILENCE_SECONDS = 30.0
+SILENCE_SECONDS = 15.0
+"""of a server, for each try: all together they take less than an import may stand still"""
+LOCK_POLL_SECONDS = 0.5
 
 
 class DownloadFailed(Exception):
@@ -92,6 +97,13 @@ def have_file(file: RemoteFile, folder: Path, *, offline: bool, on_progress: Cal
         raise DownloadFailed("downloads are switched off (KERASD_OFFLINE)")
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{file.name}.part"
+    with _alone(folder / f"{file.name}.lock", lambda: on_progress(_size(part))):
+        if not path.exists():  # or another import was faster
+            _download(file, part, path, on_progress)
+    return path
+
+
+def _download(file: RemoteFile, part: Path, path: Path, on_progress: Callable[[int], None]) -> None:
     fruitless = wrong = 0
     while True:
         had = _size(part)
@@ -104,11 +116,25 @@ def have_file(file: RemoteFile, folder: Path, *, offline: bool, on_progress: Cal
             continue
         if file.matches(part):
             part.replace(path)
-            return path
+            return
         part.unlink()
         wrong += 1
         if wrong == TRIES:
             raise DownloadFailed(f"{file.url} does not match its published checksum")
+
+
+@contextmanager
+def _alone(lock: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Holds a lock file that the kernel frees when this process dies. `wait` is called while another holds it."""
+    with lock.open("ab") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                wait()
+                time.sleep(LOCK_POLL_SECONDS)
+        yield
 
 
 def _size(file: Path) -> int:

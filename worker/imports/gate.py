@@ -1,13 +1,14 @@
 """The data gate: what keeps an upload from becoming a dataset, and what its users should know.
 
-Refused, as nothing could be trained on it: no images at all (`no_images`), fewer than two classes (`too_few_classes`),
-a class without training images (`empty_class`).
+Refused, as nothing could be trained on it: no images at all (`no_images`), fewer than two classes with images
+(`too_few_classes`), a class that has images to test or validate but none to train (`empty_class`).
 
 Accepted with a warning, as only its owner can tell whether it is meant:
 
 | code | when |
 | --- | --- |
 | class_imbalance | the largest training class has more than IMBALANCE times the images of the smallest |
+| empty_class | a class that the set names has no image at all |
 | tiny_class | a class has fewer than TINY training images |
 | mixed_sizes | the images differ in height or width |
 | mixed_color | some images are grayscale, some are not |
@@ -28,6 +29,8 @@ from worker.imports.source import FileError, Rejected
 
 IMBALANCE = 10
 TINY = 10
+LEAST_CLASSES = 2
+TOO_FEW = "a classifier needs training images of at least two classes, one folder or label for each"
 MOST_NAMED = 5
 
 Judgement = list[dict[str, str]]
@@ -51,17 +54,34 @@ def judge(content: DatasetContent, duplicates: Duplicates, skipped: int) -> Judg
 def _errors(content: DatasetContent, skipped: int) -> Iterator[FileError]:
     left_out = f"; {_images(skipped)} could not be read" if skipped else ""
     if not any(split.images for split in content.splits.values()):
-        yield FileError("", "no_images", f"the upload holds no images{left_out}")
+        yield FileError("all files", "no_images", f"the upload holds no images{left_out}")
         return
-    if len(content.labels) < 2:
-        yield FileError("", "too_few_classes", "a classifier needs at least two classes, one folder or label for each")
-    for label, images in zip(content.labels, content.splits["train"].class_counts, strict=True):
-        if not images:
+    if sum(images > 0 for images in content.splits["train"].class_counts) < LEAST_CLASSES:
+        yield FileError("all files", "too_few_classes", TOO_FEW)
+        return
+    for label, images, held_out in zip(
+        content.labels, content.splits["train"].class_counts, _held_out(content), strict=True
+    ):
+        if not images and held_out:
             yield FileError(label, "empty_class", f"the class {label!r} has no training images{left_out}")
 
 
+def _held_out(content: DatasetContent) -> list[int]:
+    """Images of each class outside the training split."""
+    others = [split.class_counts for name, split in content.splits.items() if name != "train"]
+    return [sum(counts) for counts in zip(*others, strict=True)] if others else [0] * len(content.labels)
+
+
 def _class_warnings(content: DatasetContent) -> Iterator[_Warning]:
-    classes = sorted(zip(content.splits["train"].class_counts, content.labels, strict=True))
+    counts = list(zip(content.splits["train"].class_counts, content.labels, strict=True))
+    empty = [repr(label) for images, label in counts if not images]
+    if empty:
+        yield _Warning(
+            "empty_class",
+            f"{_named(empty)} {'has' if len(empty) == 1 else 'have'} no images. Choose the others with `classes` in the job"
+            " spec, or a network gets outputs that it can never learn.",
+        )
+    classes = sorted((images, label) for images, label in counts if images)
     (fewest, smallest), (most, largest) = classes[0], classes[-1]
     if most > IMBALANCE * fewest:
         yield _Warning(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Literal
 
-from core.database import Database
-from core.repositories.imports import ImportAttempt, record_import_progress
+from core.repositories.imports import record_import_progress
+from worker.ledger import ImportLedger
 
 Phase = Literal["checking", "importing", "comparing"]
 
@@ -16,9 +16,8 @@ EVERY_SECONDS = 0.5
 class ImportProgress:
     """Writes at most every EVERY_SECONDS, except when a phase begins. Raises FencedOut when the import was taken away."""
 
-    def __init__(self, database: Database, attempt: ImportAttempt, bytes_total: int) -> None:
-        self._database = database
-        self._attempt = attempt
+    def __init__(self, ledger: ImportLedger, bytes_total: int) -> None:
+        self._ledger = ledger
         self._state: dict[str, Any] = {
             "phase": "checking",
             "files_done": 0,
@@ -60,5 +59,5 @@ class ImportProgress:
 
     def _write(self) -> None:
         self._written = time.monotonic()
-        with self._database.transaction() as session:
-            record_import_progress(session, self._attempt, dict(self._state))
+        state = dict(self._state)
+        self._ledger.write(lambda session, attempt: record_import_progress(session, attempt, state))

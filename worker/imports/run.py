@@ -15,12 +15,11 @@ import numpy as np
 from PIL import Image
 
 from core.artifacts import ArtifactStore
-from core.database import Database
 from core.dataset_content import CONTACT_SHEET, DatasetContent, StoredFile, StoredSplit
 from core.errors import ArtifactCorrupt, InvalidImage
 from core.failpoints import failpoint
 from core.images import open_image, reduce_image, reduced_image, to_pixels
-from core.repositories.imports import ImportAttempt, Imported, Rejection, finish_import
+from core.repositories.imports import Imported, Rejection, find_twin, finish_import
 from core.settings import Settings
 from worker.datasets.storage import DatasetWriter
 from worker.imports.builtin import BUNDLED, BuiltinMissing, check_counts, open_builtin
@@ -29,9 +28,10 @@ from worker.imports.duplicates import Duplicates, exact_duplicates, find_duplica
 from worker.imports.fingerprints import Fingerprints
 from worker.imports.formats import open_source
 from worker.imports.formats.archives import UNREADABLE
-from worker.imports.gate import Judgement, judge
+from worker.imports.gate import LEAST_CLASSES, TOO_FEW, Judgement, judge
 from worker.imports.progress import ImportProgress
 from worker.imports.readback import StoredImages
+from worker.imports.room import Room
 from worker.imports.source import (
     MOST_ERRORS,
     FileError,
@@ -45,6 +45,7 @@ from worker.imports.source import (
     UploadedFile,
 )
 from worker.imports.statistics import ImageStatistics
+from worker.ledger import ImportLedger
 
 
 class Corrupt:
@@ -63,13 +64,14 @@ class Corrupt:
             self.named.append(FileError(item.name, code, detail))
 
 
-def run_import(assignment: dict[str, Any], attempt: ImportAttempt, database: Database, settings: Settings) -> None:
+def run_import(assignment: dict[str, Any], ledger: ImportLedger, settings: Settings) -> None:
     """Imports and publishes, or raises: Rejected, FencedOut, and whatever `describe` explains."""
     options = ImportOptions(**assignment["options"])
     store = ArtifactStore(settings.artifacts)
     scratch = Path(tempfile.gettempdir())
     uploads = [_local(store, upload, scratch) for upload in assignment["uploads"]]
-    progress = ImportProgress(database, attempt, sum(upload.path.stat().st_size for upload in uploads))
+    uploaded = sum(upload.path.stat().st_size for upload in uploads)
+    progress = ImportProgress(ledger, uploaded)
     progress.begin("checking")
     builtin = assignment["source"].get("builtin")
     limits = _limits(settings)
@@ -78,7 +80,10 @@ def run_import(assignment: dict[str, Any], attempt: ImportAttempt, database: Dat
     else:
         source = open_builtin(builtin, settings, limits, scratch, progress.checked)
     with closing(source):
-        _Import(source, attempt, options, settings, store, progress, builtin).run(database)
+        if len(source.labels) < LEAST_CLASSES:  # known before the first image is read
+            raise Rejected([FileError("all files", "too_few_classes", f"{TOO_FEW}; found: {', '.join(source.labels)}")])
+        room = Room(store, settings.max_expanded_bytes, uploaded)
+        _Import(source, ledger, options, settings, store, progress, room, builtin).run()
 
 
 def describe(error: Exception) -> Rejection | None:
@@ -119,15 +124,18 @@ class _Import:
     def __init__(
         self,
         source: Source,
-        attempt: ImportAttempt,
+        ledger: ImportLedger,
         options: ImportOptions,
         settings: Settings,
         store: ArtifactStore,
         progress: ImportProgress,
+        room: Room,
         builtin: str | None,
     ) -> None:
         self._source = source
-        self._attempt = attempt
+        self._ledger = ledger
+        self._attempt = ledger.attempt
+        self._room = room
         self._options = options
         self._settings = settings
         self._store = store
@@ -139,7 +147,7 @@ class _Import:
         self._corrupt = Corrupt()
         self._stored_bytes = 0
 
-    def run(self, database: Database) -> None:
+    def run(self) -> None:
         self._progress.begin("importing", self._source.files_total)
         writer = DatasetWriter(self._store, self._attempt.folder, self._source.labels, self._source.splits)
         with writer:
@@ -166,8 +174,8 @@ class _Import:
         judgement = self._judge(content, duplicates)
         imported = Imported(content, writer.digest(), self._report(judgement, duplicates))
         failpoint("import.before_finish")
-        with database.transaction() as session:
-            state = finish_import(session, self._attempt, imported)
+        damaged = self._damaged_twin(imported.digest)
+        state = self._ledger.write(lambda session, attempt: finish_import(session, attempt, imported, damaged))
         print(f"{state}: {self._progress_total(content)} images in {len(content.labels)} classes", flush=True)
 
     def _read(self, writer: DatasetWriter) -> None:
@@ -183,8 +191,9 @@ class _Import:
             failpoint("import.image")
 
     def _keep(self, writer: DatasetWriter, item: Item, pixels: Pixels) -> None:
-        writer.add(item.split, item.label, pixels)
         self._stored_bytes += pixels.size
+        self._room.check(item.name, self._stored_bytes)
+        writer.add(item.split, item.label, pixels)
         self._statistics.add(pixels, training=item.split == "train")
         self._fingerprints.add(item.split, item.label, pixels)
         if self._sheet.wants(item.label):
@@ -199,6 +208,16 @@ class _Import:
         else:
             image = reduced_image(open_image(content, max_pixels=self._settings.max_image_pixels), longest)
         return to_pixels(image, image.height, image.width, 1 if image.mode == "L" else 3)
+
+    def _damaged_twin(self, digest: str) -> str | None:
+        """The folder in which the same images lie already, if its files are not sound any more."""
+        twin = self._ledger.write(lambda session, attempt: find_twin(session, attempt, digest))
+        if twin is None or all(
+            self._store.matches(f"{twin.path}/{file.name}", file.sha256) for file in twin.content.files
+        ):
+            return None
+        print(f"the stored copy {twin.path} is damaged; this one takes its place", flush=True)
+        return twin.path
 
     def _find_duplicates(self, splits: Mapping[Split, StoredSplit]) -> Duplicates:
         if self._builtin == BUNDLED:

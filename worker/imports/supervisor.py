@@ -11,10 +11,12 @@ from typing import Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from core.artifacts import ArtifactStore
 from core.database import Database
 from core.errors import DatasetExists, FencedOut
+from core.repositories.attempts import LEASE_SECONDS
 from core.repositories.datasets import is_importing, need_dataset, path_in_use
 from core.repositories.imports import (
     ImportAttempt,
@@ -29,10 +31,11 @@ from core.repositories.imports import (
 from core.settings import Settings
 from core.tables import LOCAL_TENANT
 from worker.child_process import ChildProcess
-from worker.exits import classify
+from worker.exits import NO_DATABASE, classify
 from worker.host import lives, this_holder
 from worker.imports.builtin import BUNDLED
-from worker.imports.sweeper import sweep_store
+from worker.imports.sweeper import sweep_caches, sweep_store
+from worker.ledger import Ledger
 from worker.memory import count_oom_kills
 
 log = structlog.get_logger("kerasd.worker")
@@ -103,6 +106,7 @@ class ImportSupervisor:
             return
         self._swept = time.monotonic()
         sweep_store(self._database, self._store)
+        sweep_caches(self._database, self._settings.cache)
         try:
             with self._database.transaction() as session:
                 need_dataset(session, LOCAL_TENANT, BUNDLED, None)
@@ -137,15 +141,21 @@ class ImportSupervisor:
             returncode = importer.returncode()
             importer.kill()
             self._log_output(importer)
-        with self._database.transaction() as session:
+        loss = classify(returncode or 0, count_oom_kills() - kills)
+
+        def record(session: Session, attempt: ImportAttempt) -> None:
+            """Nothing happens where the importer has recorded an end itself."""
             if isinstance(verdict, Rejection):
-                reject_import(session, claim.attempt, verdict)
-            elif verdict is not None:
-                release_import(session, claim.attempt, verdict, lost=False)
+                reject_import(session, attempt, verdict)
+            elif verdict is not None or returncode == NO_DATABASE:
+                release_import(session, attempt, verdict or "the database was away", lost=False)
             else:
-                loss = classify(returncode or 0, count_oom_kills() - kills)
-                # Nothing happens here where the importer has recorded an end itself.
-                release_import(session, claim.attempt, loss.detail.replace("trainer", "importer"), lost=True)
+                release_import(session, attempt, loss.detail.replace("trainer", "importer"), lost=True)
+
+        try:
+            Ledger(self._database, claim.attempt).write(record)
+        except FencedOut as fenced:
+            log.info("import ended", detail=fenced.detail)
 
     def _clean_up(self, attempt: ImportAttempt) -> None:
         """Removes what this and earlier tries left, and the uploaded files once nobody will read them again."""
@@ -170,8 +180,14 @@ class ImportSupervisor:
             now = time.monotonic()
             if now - renewed < RENEW_SECONDS or importer.returncode() is not None:
                 continue
-            with self._database.transaction() as session:
-                progress = renew_import(session, attempt)
+            try:
+                with self._database.transaction() as session:
+                    progress = renew_import(session, attempt)
+            except DBAPIError as error:
+                log.warning("the database does not answer while an import runs", error=str(error.orig))
+                if now - renewed > LEASE_SECONDS:
+                    raise FencedOut(f"the import of dataset {attempt.dataset_id}", attempt.number) from error
+                continue
             renewed = now
             if progress != seen:
                 seen, moved = progress, now

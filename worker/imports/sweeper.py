@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from pathlib import Path
 
 import structlog
+from sqlalchemy import select
 
 from core.artifacts import ArtifactStore
 from core.database import Database
 from core.repositories.datasets import referenced
+from core.tables import DatasetRow
 
 log = structlog.get_logger("kerasd.worker")
 
-GRACE_SECONDS = 24 * 3600.0
-"""An upload that is still arriving has no row yet."""
+GRACE_SECONDS = 3600.0
+"""An upload that is still arriving has no row yet; the slowest that is waited for writes a block more often than this."""
+
+
+def sweep_caches(database: Database, cache: Path) -> None:
+    """Removes resized and fetched copies of datasets that are gone from this machine."""
+    with database.snapshot() as session:
+        digests = set(session.scalars(select(DatasetRow.digest)))
+    for kind in ("pixels", "datasets"):
+        for folder in (cache / kind).glob("*"):
+            if folder.name not in digests:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep_store(database: Database, store: ArtifactStore, grace_seconds: float = GRACE_SECONDS) -> list[str]:
@@ -24,7 +38,10 @@ def sweep_store(database: Database, store: ArtifactStore, grace_seconds: float =
         with database.snapshot() as session:
             needed = referenced(session, list(entries))
         for name, changed in entries.items():
-            if name not in needed and time.time() - changed > grace_seconds:
+            if name in needed:
+                continue
+            inside = store.entries(f"{folder}/{name}").values()
+            if time.time() - max(changed, *inside, 0.0) > grace_seconds:
                 store.delete(f"{folder}/{name}")
                 removed.append(f"{folder}/{name}")
     if removed:

@@ -70,6 +70,9 @@ def _is_wanted(archive: Archive, member: Member, opening: Opening, faults: Fault
     """Whether a member is to be imported; one that must not be there is added to `faults`."""
     opening.meter.advance(archive.cost(member))
     skipping = opening.options.on_corrupt == "skip"
+    if member.size == 0 and not skipping and not _is_text(member.name):  # without opening it: there may be a million
+        faults.add(member.name, "not_an_image", "it is empty")
+        return False
     try:
         head = archive.head(member)
     except UnreadableMember as error:
