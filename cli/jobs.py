@@ -1,4 +1,4 @@
-"""`kerasd jobs`, `watch` and `cancel`."""
+"""`kerasd jobs`, `watch`, `cancel`, `pause`, `resume` and `retry`."""
 
 from __future__ import annotations
 
@@ -61,15 +61,50 @@ def watch(job: str, /, *, url: ServerUrl = None) -> int:
         return watch_job(client, job, stdout())
 
 
-def cancel(job: str, /, *, url: ServerUrl = None) -> None:
+def cancel(job: str, /, *, keep_best: bool = False, url: ServerUrl = None) -> None:
     """Cancel a job; what it has trained so far is kept as epochs.
+
+    Args:
+        job: the job's id.
+        keep_best: publish the best epoch so far as a model first.
+        url: address of the server; default: where KERASD_HOST and KERASD_PORT say.
+    """
+    with server(url) as client:
+        print(f"{job} {client.cancel(job, keep_best=keep_best).state}")
+
+
+def pause(job: str, /, *, url: ServerUrl = None) -> None:
+    """Pause a job: at once while it waits, after its present epoch while it runs.
 
     Args:
         job: the job's id.
         url: address of the server; default: where KERASD_HOST and KERASD_PORT say.
     """
     with server(url) as client:
-        print(f"{job} {client.cancel(job).state}")
+        print(f"{job} {client.pause(job).state}")
+
+
+def resume(job: str, /, *, url: ServerUrl = None) -> None:
+    """Queue a paused job again; it goes on from its checkpoint.
+
+    Args:
+        job: the job's id.
+        url: address of the server; default: where KERASD_HOST and KERASD_PORT say.
+    """
+    with server(url) as client:
+        print(f"{job} {client.resume(job).state}")
+
+
+def retry(job: str, /, *, scratch: bool = False, url: ServerUrl = None) -> None:
+    """Queue a job that failed or was cancelled again, from its last checkpoint.
+
+    Args:
+        job: the job's id.
+        scratch: start again at the first epoch.
+        url: address of the server; default: where KERASD_HOST and KERASD_PORT say.
+    """
+    with server(url) as client:
+        print(f"{job} {client.retry(job, scratch=scratch).state}")
 
 
 def _table(found: list[Job]) -> Table:

@@ -25,6 +25,9 @@ COMMANDS = (
     ("watch", "cli.jobs:watch", WORK, "Follow a job live until it ends."),
     ("jobs", "cli.jobs:jobs", WORK, "List jobs, newest first."),
     ("cancel", "cli.jobs:cancel", WORK, "Cancel a job."),
+    ("pause", "cli.jobs:pause", WORK, "Pause a job after its present epoch."),
+    ("resume", "cli.jobs:resume", WORK, "Let a paused job go on."),
+    ("retry", "cli.jobs:retry", WORK, "Try a job that failed or was cancelled again."),
     ("predict", "cli.predict:predict", WORK, "Classify image files."),
     ("doctor", "cli.doctor:doctor", CHECK, "Check the set-up, and show every setting with its source."),
 )

@@ -92,8 +92,21 @@ class Client:
         answer = self._connection.json("GET", f"{_job_path(job_id)}/epochs", params={"after": after})
         return [Epoch.parse(item) for item in answer["items"]]
 
-    def cancel(self, job_id: str) -> Job:
-        return Job.parse(self._connection.json("POST", f"{_job_path(job_id)}:cancel"))
+    def cancel(self, job_id: str, *, keep_best: bool = False) -> Job:
+        """Cancels a job that has not ended; with `keep_best` its best epoch is published first."""
+        return self._move(job_id, "cancel", {"keep_best": keep_best})
+
+    def pause(self, job_id: str) -> Job:
+        """Pauses a job: at once while it waits, after its present epoch while it runs."""
+        return self._move(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Queues a paused job again; it goes on from its checkpoint."""
+        return self._move(job_id, "resume")
+
+    def retry(self, job_id: str, *, scratch: bool = False) -> Job:
+        """Queues a job that failed or was cancelled again, from its checkpoint or from scratch."""
+        return self._move(job_id, "retry", {"from": "scratch" if scratch else "checkpoint"})
 
     def events(self, job_id: str, last_event_id: str | None = None) -> Iterator[Event]:
         """What happens to the job, from the start or after `last_event_id`, until it has ended.
@@ -185,6 +198,9 @@ class Client:
     def delete_dataset(self, name: str) -> None:
         """Raises ApiError `dataset_in_use` while a job needs it."""
         self._datasets.delete(name)
+
+    def _move(self, job_id: str, move: str, body: Mapping[str, Any] | None = None) -> Job:
+        return Job.parse(self._connection.json("POST", f"{_job_path(job_id)}:{move}", json=dict(body or {})))
 
     def _post_spec(self, spec: Mapping[str, Any], headers: Mapping[str, str], params: Mapping[str, str]) -> Any:
         content = json.dumps(spec, allow_nan=False).encode()

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     )
     max_image_pixels: int = Field(50_000_000, ge=1, description="most pixels an image may have")
     poll_seconds: float = Field(2.0, gt=0, description="how often a worker looks for work without a wake-up")
+    stall_seconds: float = Field(
+        900.0, gt=0, description="a trainer that neither progresses nor prints for so long is ended"
+    )
     standby: bool = Field(True, description="keep one trainer with TensorFlow imported ready")
     log_format: str = Field("console", pattern="^(console|json)$", description="console or json")
 

@@ -19,23 +19,27 @@ class State(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return not NEXT[self]
+        return self in ENDED
 
     def may_become(self, other: State) -> bool:
         return other in NEXT[self]
 
 
 NEXT: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.FAILED}),
+    State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED, State.FAILED}),
     State.RUNNING: frozenset({State.SUCCEEDED, State.FAILED, State.QUEUED, State.PAUSING, State.CANCELLING}),
     State.PAUSING: frozenset({State.PAUSED, State.SUCCEEDED, State.FAILED, State.CANCELLING}),
     State.PAUSED: frozenset({State.QUEUED, State.CANCELLED}),
     # A job that finishes while a cancel is on its way may still end as SUCCEEDED or FAILED.
     State.CANCELLING: frozenset({State.CANCELLED, State.SUCCEEDED, State.FAILED}),
     State.SUCCEEDED: frozenset(),
-    State.FAILED: frozenset(),
-    State.CANCELLED: frozenset(),
+    # What ended without success may be tried again.
+    State.FAILED: frozenset({State.QUEUED}),
+    State.CANCELLED: frozenset({State.QUEUED}),
 }
+
+ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+"""States that a job leaves only when somebody asks for another try."""
 
 HELD = (State.RUNNING, State.PAUSING, State.CANCELLING)
 """States in which an attempt owns the job."""

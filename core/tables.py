@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeDecorator
 
 LOCAL_TENANT = "local"
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The migration that these tables belong to; the service and workers wait until the database is there."""
 
 
@@ -159,6 +159,7 @@ class JobRow(Table):
 
     attempt: Mapped[int]  # number of the newest attempt, and its fencing token; 0 before the first
     fruitless_attempts: Mapped[int]  # consecutive attempts that ended without a finished epoch
+    keep_best: Mapped[bool]  # of a job being cancelled: publish its best epoch first
     lease_expires_at: Mapped[float | None]
     deadline: Mapped[float | None]  # of timeout_seconds, set by the first claim
 
@@ -209,6 +210,20 @@ class EpochRow(Table):
     learning_rate: Mapped[float]
     seconds: Mapped[float]
     images_per_second: Mapped[float]
+    created_at: Mapped[datetime]
+
+
+class CheckpointRow(Table):
+    """A training's state after an epoch. The newest two are kept, until the job has succeeded."""
+
+    __tablename__ = "checkpoints"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str]
+    path: Mapped[str] = mapped_column(Text)  # relative to the artifact store
+    sha256: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
 
 

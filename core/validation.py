@@ -186,7 +186,6 @@ def _unsupported(spec: JobSpec) -> list[Fault]:
         "/phases": spec.phases is not None,
         "/precision": spec.precision not in ("auto", "float32"),
         "/devices": spec.devices != 1,
-        "/deterministic": spec.deterministic,
     }
     return [Fault(pointer, "not supported yet", "not_supported_yet") for pointer, used in asked.items() if used]
 

@@ -28,6 +28,7 @@ from service.architectures.routes import router as architectures
 from service.context import Context
 from service.datasets.routes import router as datasets
 from service.documentation import document
+from service.jobs.move_routes import router as job_moves
 from service.jobs.result_routes import router as job_results
 from service.jobs.routes import router as jobs
 from service.models.routes import router as models
@@ -81,7 +82,7 @@ def _control_plane(context: Context, catalogue: Catalogue) -> FastAPI:
         dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.context = context
-    for router in (jobs, job_results, datasets, models, architectures, operations):
+    for router in (jobs, job_moves, job_results, datasets, models, architectures, operations):
         app.include_router(router)
     document(app, PREDICT_PATHS)
     _answer_problems(app)

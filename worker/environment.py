@@ -23,14 +23,29 @@ def prepare_devices() -> list[str]:
     return [gpu.name for gpu in gpus] or ["CPU"]
 
 
-def describe_environment(devices: list[str], dataset_digest: str) -> dict[str, Any]:
+def prepare_threads(earlier: int | None, *, deterministic: bool) -> int:
+    """Decides how many threads compute, before TensorFlow starts any. Returns their number.
+
+    A deterministic job uses as many as its `earlier` attempts did: with another number, sums are rounded otherwise.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = earlier if deterministic and earlier is not None else available
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if deterministic or threads != available:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return threads
+
+
+def describe_environment(devices: list[str], threads: int, dataset_digest: str) -> dict[str, Any]:
     """Versions, hardware, threads, code revision and data."""
     return {
         "versions": {"python": platform.python_version(), **_versions()},
         "devices": devices,
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": threads,
         "memory_bytes": psutil.virtual_memory().total,
         "platform": platform.platform(),
         "code_revision": _code_revision(),

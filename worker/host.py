@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from core.repositories.attempts import Holder
+from core.repositories.claims import Holder
 
 PR_SET_PDEATHSIG = 1
 

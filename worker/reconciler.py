@@ -5,7 +5,8 @@ from __future__ import annotations
 import structlog
 
 from core.database import Database
-from core.repositories.attempts import Attempt, Holder, attempts_on_host, expired_attempts, release_lost
+from core.repositories.attempts import Attempt
+from core.repositories.claims import Holder, attempts_on_host, expired_attempts, release_lost
 from worker.host import lives
 
 log = structlog.get_logger("kerasd.worker")

@@ -1,4 +1,4 @@
-"""Claims jobs and sees each attempt through: lease, cancel, time limit, log, exit.
+"""Claims jobs and sees each attempt through.
 
 The loop is its own reconciler: a wake-up only makes it look earlier than every `poll_seconds`, and each look also takes
 jobs back from workers that are gone. It never imports TensorFlow.
@@ -7,29 +7,18 @@ jobs back from workers that are gone. It never imports TensorFlow.
 from __future__ import annotations
 
 import threading
-import time
+from dataclasses import asdict
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
 from core.database import Database
 from core.errors import FencedOut
-from core.repositories.attempts import (
-    LEASE_SECONDS,
-    Attempt,
-    Claim,
-    Ending,
-    append_log,
-    claim_next,
-    current_state,
-    end_attempt,
-    lose_attempt,
-    renew_lease,
-)
+from core.repositories.claims import Claim, claim_next
 from core.settings import Settings
-from core.states import HELD, Reason, State
+from worker.attempt_watch import AttemptWatch
 from worker.child_process import ChildProcess, sweep_scratch
-from worker.exits import Exit, classify
+from worker.exits import classify
 from worker.host import this_holder
 from worker.memory import count_oom_kills
 from worker.reconciler import release_lost_attempts
@@ -37,14 +26,7 @@ from worker.trainer import Assignment
 
 log = structlog.get_logger("kerasd.worker")
 
-RENEW_SECONDS = 5.0
-LOOK_SECONDS = 0.5
 TROUBLE_SECONDS = 1.0
-
-
-RELEASED = Ending(
-    State.QUEUED, outcome="released", detail="the worker stopped; waiting for another", counts_as_failure=False
-)
 
 
 class Supervisor:
@@ -102,88 +84,33 @@ class Supervisor:
         trainer = self._take_trainer()
         attempt = claim.attempt
         kills = count_oom_kills()
-        assignment = Assignment(attempt.tenant, attempt.job_id, attempt.number, claim.spec, claim.dataset.to_json())
+        assignment = Assignment(
+            attempt.tenant,
+            attempt.job_id,
+            attempt.number,
+            claim.spec,
+            claim.dataset.to_json(),
+            [asdict(checkpoint) for checkpoint in claim.checkpoints],
+        )
         trainer.assign(assignment.to_line())
         self._prepare_standby()
+        watch = AttemptWatch(
+            self._database,
+            claim,
+            trainer,
+            woken=self._woken,
+            stopping=self._stopping,
+            stall_seconds=self._settings.stall_seconds,
+        )
         try:
-            ending = self._watch(claim, trainer)
+            verdict = watch.until_end()
         except FencedOut as fenced:
             log.warning("attempt fenced out", detail=fenced.detail)
             return
         finally:
             returncode = trainer.returncode()
             trainer.kill()
-        self._close(attempt, trainer, ending, classify(returncode or 0, count_oom_kills() - kills))
-
-    def _watch(self, claim: Claim, trainer: ChildProcess) -> Ending | None:
-        """Waits for the trainer's exit (None), or says why it is to be ended. Raises FencedOut."""
-        renewed = time.monotonic()
-        deadline = None if claim.seconds_left is None else renewed + claim.seconds_left
-        while trainer.returncode() is None:
-            self._woken.wait(LOOK_SECONDS)
-            self._woken.clear()
-            if self._stopping.is_set():
-                return RELEASED
-            now = time.monotonic()
-            if deadline is not None and now > deadline:
-                return _timed_out(claim.spec["timeout_seconds"])
-            try:
-                renew = now - renewed >= RENEW_SECONDS
-                state = self._look(claim.attempt, trainer, renew=renew)
-                renewed = now if renew else renewed
-            except DBAPIError as error:
-                log.warning("the database does not answer while an attempt runs", error=str(error.orig))
-                if now - renewed > LEASE_SECONDS:
-                    raise FencedOut(f"job {claim.attempt.job_id}", claim.attempt.number) from error
-                continue
-            if state is State.CANCELLING:
-                return Ending(State.CANCELLED, outcome="cancelled", reason=Reason.USER_CANCELLED)
-        return None
-
-    def _look(self, attempt: Attempt, trainer: ChildProcess, *, renew: bool) -> State:
-        """Stores the log, keeps the lease, reads the job's state: terminal once the trainer has ended the job itself."""
-        text = trainer.take_log()
-        try:
-            with self._database.transaction() as session:
-                state = current_state(session, attempt)
-                if renew and state in HELD:
-                    renew_lease(session, attempt)
-                if text:
-                    append_log(session, attempt, text)
-        except DBAPIError:
-            trainer.return_log(text)
-            raise
-        return state
-
-    def _close(self, attempt: Attempt, trainer: ChildProcess, ending: Ending | None, loss: Exit) -> None:
-        """Records the end, unless the trainer did so itself; tries for as long as the lease lasts."""
-        text = trainer.finish_log()
-        deadline = time.monotonic() + LEASE_SECONDS
-        while True:
-            try:
-                self._record_end(attempt, text, ending, loss)
-            except FencedOut as fenced:
-                log.warning("attempt fenced out", detail=fenced.detail)
-            except DBAPIError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(TROUBLE_SECONDS)
-                continue
-            return
-
-    def _record_end(self, attempt: Attempt, text: str, ending: Ending | None, loss: Exit) -> None:
-        with self._database.transaction() as session:
-            state = current_state(session, attempt)
-            if text:
-                append_log(session, attempt, text)
-            if state not in HELD:
-                log.info("attempt ended", state=state)
-            elif ending is not None:
-                after = end_attempt(session, attempt, ending)
-                log.info("attempt ended", state=after, cause=ending.outcome)
-            else:
-                after = lose_attempt(session, attempt, loss.reason, loss.detail, loss.most_tries)
-                log.warning("attempt lost", reason=loss.reason, detail=loss.detail, state=after)
+        watch.close(verdict, classify(returncode or 0, count_oom_kills() - kills))
 
     def _take_trainer(self) -> ChildProcess:
         standby, self._standby = self._standby, None
@@ -203,8 +130,3 @@ class Supervisor:
     def _prepare_standby(self) -> None:
         if self._settings.standby and self._standby is None:
             self._standby = self._start_trainer()
-
-
-def _timed_out(limit: float) -> Ending:
-    detail = f"not done within timeout_seconds ({limit:g}); raise it or train fewer epochs"
-    return Ending(State.FAILED, outcome="timed out", reason=Reason.TIMEOUT, detail=detail)

@@ -34,6 +34,8 @@ class Assignment:
     spec: dict[str, Any]
     dataset: dict[str, Any]
     """core.dataset_content.StoredDataset as JSON"""
+    checkpoints: list[dict[str, Any]]
+    """core.repositories.checkpoints.Checkpoint as JSON, newest first"""
 
     def to_line(self) -> str:
         return json.dumps(asdict(self)) + "\n"
@@ -67,6 +69,7 @@ def train(assignment: Assignment) -> int:
     from core.dataset_content import StoredDataset
     from core.errors import FencedOut, TrainingFailure
     from core.repositories.attempts import Attempt, Ending, end_attempt
+    from core.repositories.checkpoints import Checkpoint
     from core.settings import Settings
     from core.states import State
     from worker.ledger import Ledger
@@ -77,7 +80,9 @@ def train(assignment: Assignment) -> int:
     ledger = Ledger(database, Attempt(assignment.tenant, assignment.job_id, assignment.number))
     try:
         try:
-            run_attempt(assignment.spec, StoredDataset.from_json(assignment.dataset), ledger, settings)
+            dataset = StoredDataset.from_json(assignment.dataset)
+            checkpoints = [Checkpoint(**checkpoint) for checkpoint in assignment.checkpoints]
+            run_attempt(assignment.spec, dataset, checkpoints, ledger, settings)
         except FencedOut:
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is becomes the job's recorded reason)

@@ -2,104 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import keras
 from sqlalchemy.orm import Session
 
 from core.artifacts import ArtifactStore
 from core.dataset_content import StoredDataset
 from core.failpoints import failpoint
 from core.jobspec import JobSpec
-from core.repositories.attempts import Attempt, add_warning, record_environment
-from core.repositories.epochs import EpochMetrics
-from core.repositories.results import Publication, finish_job
+from core.repositories.attempts import Attempt, Ending, add_warning, current_standing, end_attempt, record_environment
+from core.repositories.checkpoints import Checkpoint
+from core.repositories.results import KEPT_BEST, SUCCESS, Publication, finish_job
 from core.settings import Settings
+from core.states import Reason, State
 from core.validation import CheckedSpec, check_spec
 from worker import diagnosis
-from worker.callbacks.best_epoch import BestEpoch
-from worker.callbacks.chance_watcher import ChanceWatcher
-from worker.callbacks.divergence_guard import DivergenceGuard
-from worker.callbacks.epoch_order import EpochOrderSetter
-from worker.callbacks.epoch_recorder import EpochRecorder
-from worker.callbacks.progress_reporter import ProgressReporter
-from worker.environment import describe_environment, prepare_devices
+from worker.checkpoints import load_state
+from worker.environment import describe_environment, prepare_devices, prepare_threads
 from worker.evaluation import evaluate, full_evaluation
-from worker.ledger import Ledger
+from worker.fitting import Start, Trained, fit
+from worker.ledger import JobLedger
 from worker.losses import make_loss
-from worker.network import build_network
-from worker.optimizers import make_optimizer
-from worker.pipeline import EpochOrder, SplitDataset, evaluation_batches, split_dataset, training_batches
+from worker.pipeline import SplitDataset, split_dataset
 from worker.publishing import check_parity, export_onnx, store_artifact
 
-CHUNK_SECONDS = 0.25
-MULTIPLY_ADDS_A_SECOND = 1e10  # two cores train a small LeNet at about this rate
-LONGEST_CHUNK = 64
+PAUSED = Ending(State.PAUSED, outcome="paused", counts_as_failure=False)
+CANCELLED = Ending(State.CANCELLED, outcome="cancelled", reason=Reason.USER_CANCELLED, counts_as_failure=False)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A trained network: at its last epoch, with what is needed to go back to the best."""
-
-    network: Any
-    history: Sequence[EpochMetrics]
-    best_epoch: int | None
-    best_weights: list[Any]
-
-
-def run_attempt(document: dict[str, Any], dataset: StoredDataset, ledger: Ledger, settings: Settings) -> None:
-    """Trains, evaluates, publishes. `document` is the job's normalised spec.
+def run_attempt(
+    document: dict[str, Any],
+    dataset: StoredDataset,
+    checkpoints: list[Checkpoint],
+    ledger: JobLedger,
+    settings: Settings,
+) -> None:
+    """Trains, evaluates, publishes; or pauses, or keeps the best of a cancelled job. `document` is the normalised spec.
 
     Raises TrainingFailure when the job itself is at fault, FencedOut when another attempt owns it.
     """
     failpoint("attempt.starts")
     checked = check_spec(document, dataset.content.info)
-    devices = prepare_devices()
-    environment = describe_environment(devices, dataset.digest)
-    ledger.write(lambda session, attempt: record_environment(session, attempt, environment))
     store = ArtifactStore(settings.artifacts)
+    state, troubles = load_state(store, checkpoints)
+    for trouble in troubles:
+        print(trouble, flush=True)
+    threads = prepare_threads(state.threads if state else None, deterministic=checked.spec.deterministic)
+    devices = prepare_devices()
+    environment = describe_environment(devices, threads, dataset.digest)
+    ledger.write(lambda session, attempt: record_environment(session, attempt, environment))
     data = split_dataset(dataset, checked.spec.dataset, checked.input_shape, store, settings)
-    _introduce(checked, data, devices)
-    trained = _train(checked, data, ledger)
-    _finish(checked, data, trained, dataset, ledger, store)
+    _introduce(checked, data, devices, state.epoch if state else 0)
+    trained = fit(checked, data, ledger, store, Start(state, troubles, threads))
+    if trained.paused:
+        ledger.write(lambda session, attempt: end_attempt(session, attempt, PAUSED))
+        print(f"paused after epoch {len(trained.history)}", flush=True)
+    elif trained.cancelled and not _keeps_best(trained, ledger):
+        ledger.write(lambda session, attempt: end_attempt(session, attempt, CANCELLED))
+    else:
+        _finish(checked, data, trained, dataset, ledger, store)
 
 
-def steps_per_execution(checked: CheckedSpec) -> int:
-    """Steps that run without returning to Python: about a quarter of a second's worth, so that progress stays live."""
-    a_step = 3 * checked.network.multiply_adds * checked.spec.batch_size / MULTIPLY_ADDS_A_SECOND
-    steps = -(-checked.counts.train // checked.spec.batch_size)
-    return max(1, min(int(CHUNK_SECONDS / a_step), LONGEST_CHUNK, steps))
-
-
-def _train(checked: CheckedSpec, data: SplitDataset, ledger: Ledger) -> Trained:
-    spec = checked.spec
-    keras.utils.set_random_seed(spec.seed)
-    network = build_network(checked.layers, checked.input_shape)
-    network.compile(
-        optimizer=make_optimizer(spec.optimizer),
-        loss=make_loss(spec.loss, len(checked.labels)),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        steps_per_execution=steps_per_execution(checked),
-        jit_compile="auto",  # Keras leaves XLA off on a CPU, where it halves LeNet's speed
-    )
-    images = len(data.train.labels)
-    order = EpochOrder(spec.seed, images)
-    progress = ProgressReporter(ledger, spec.epochs, -(-images // spec.batch_size))
-    best = BestEpoch(spec.objective.resolved())
-    recorder = EpochRecorder(ledger, best, progress, images)
-    chance = ChanceWatcher(ledger, recorder, data.validation.labels)
-    network.fit(
-        training_batches(data.train, spec.batch_size, order),
-        validation_data=evaluation_batches(data.validation),
-        epochs=spec.epochs,
-        shuffle=False,  # the order is decided by (seed, epoch), not by Keras
-        verbose=0,
-        callbacks=[EpochOrderSetter(order), DivergenceGuard(), best, progress, recorder, chance],
-    )
-    return Trained(network, recorder.history, best.epoch, best.weights)
+def _keeps_best(trained: Trained, ledger: JobLedger) -> bool:
+    return trained.best_epoch is not None and ledger.write(current_standing).keep_best
 
 
 def _finish(
@@ -107,14 +74,15 @@ def _finish(
     data: SplitDataset,
     trained: Trained,
     dataset: StoredDataset,
-    ledger: Ledger,
+    ledger: JobLedger,
     store: ArtifactStore,
 ) -> None:
     spec = checked.spec
     loss = make_loss(spec.loss, len(checked.labels))
-    last = {"epoch": len(trained.history), **evaluate(trained.network, data.test, loss)}
     published_epoch = len(trained.history)
-    if spec.publish == "best" and trained.best_epoch is not None:
+    # Of a cancelled job the network stands somewhere within an epoch: only the best epoch's weights are whole.
+    last = None if trained.cancelled else {"epoch": published_epoch, **evaluate(trained.network, data.test, loss)}
+    if (spec.publish == "best" or trained.cancelled) and trained.best_epoch is not None:
         published_epoch = trained.best_epoch
         trained.network.set_weights(trained.best_weights)
     evaluation = {
@@ -143,11 +111,13 @@ def _finish(
         parity=parity,
     )
     failpoint("attempt.before_finish")
-    version = ledger.write(lambda session, attempt: finish_job(session, attempt, evaluation, publication))
+    ending = KEPT_BEST if trained.cancelled else SUCCESS
+    version = ledger.write(lambda session, attempt: finish_job(session, attempt, evaluation, publication, ending))
+    store.delete(f"checkpoints/{ledger.attempt.job_id}")
     print(f"test accuracy {evaluation['test_accuracy']:.4f}; published as version {version}", flush=True)
 
 
-def _warn(trained: Trained, evaluation: dict[str, Any], ledger: Ledger) -> None:
+def _warn(trained: Trained, evaluation: dict[str, Any], ledger: JobLedger) -> None:
     found = {
         "collapsed_to_one_class": diagnosis.collapsed_to_one_class(evaluation),
         "overfitting": diagnosis.overfitting(trained.history),
@@ -162,7 +132,7 @@ def _add_warning(code: str, detail: str, session: Session, attempt: Attempt) -> 
     add_warning(session, attempt, code, detail)
 
 
-def _introduce(checked: CheckedSpec, data: SplitDataset, devices: list[str]) -> None:
+def _introduce(checked: CheckedSpec, data: SplitDataset, devices: list[str], done: int) -> None:
     spec: JobSpec = checked.spec
     print(
         f"{spec.architecture.name} with {checked.network.parameters:,} parameters on {checked.view}: "
@@ -170,3 +140,5 @@ def _introduce(checked: CheckedSpec, data: SplitDataset, devices: list[str]) -> 
         f"of {'x'.join(map(str, checked.input_shape))}, {len(checked.labels)} classes; {', '.join(devices)}",
         flush=True,
     )
+    if done:
+        print(f"goes on after epoch {done}", flush=True)

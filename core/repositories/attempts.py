@@ -1,38 +1,22 @@
-"""Claiming jobs, holding them by lease, and writing as the attempt that owns one.
-
-A claim is one conditional update that takes a lease and the next attempt number, which is the fencing token: every
-later write names it, and a write that matches no row raises FencedOut. Leases count on the database's clock.
+"""Writing as the attempt that owns a job: every write names its fencing token, and one that matches no row raises
+FencedOut. Leases count on the database's clock; claims.py says how an attempt comes to own a job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, case, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session
 
 from core.database import database_now
-from core.dataset_content import StoredDataset
 from core.errors import FencedOut
-from core.repositories.datasets import stored_dataset
-from core.repositories.epochs import delete_epochs
 from core.repositories.events import append_event
-from core.states import HELD, DatasetState, Reason, State
-from core.tables import AttemptRow, DatasetRow, JobRow, utc_now
+from core.states import HELD, Reason, State
+from core.tables import AttemptRow, EpochRow, JobRow, utc_now
 
 LEASE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The worker process that claims: enough to tell later whether it still lives."""
-
-    worker: str
-    boot_id: str
-    pid: int
-    process_started: float
 
 
 @dataclass(frozen=True)
@@ -42,18 +26,6 @@ class Attempt:
     tenant: str
     job_id: str
     number: int
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job just claimed."""
-
-    attempt: Attempt
-    spec: dict[str, Any]
-    dataset: StoredDataset
-    request_id: str | None
-    seconds_left: float | None
-    """until timeout_seconds runs out; None without a time limit"""
 
 
 @dataclass(frozen=True)
@@ -67,63 +39,11 @@ class Ending:
     counts_as_failure: bool = True
 
 
-def claim_next(session: Session, holder: Holder) -> Claim | None:
-    """Claims the most urgent queued job whose dataset is ready, or None. The caller commits before it starts anything."""
-    found = session.execute(
-        select(JobRow, DatasetRow)
-        .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
-        .where(JobRow.state == State.QUEUED, DatasetRow.state == DatasetState.READY)
-        .order_by(JobRow.priority.desc(), JobRow.created_at, JobRow.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=JobRow)
-    ).one_or_none()
-    if found is None:
-        return None
-    row, dataset = found
-    attempt = Attempt(row.tenant_id, row.id, row.attempt + 1)
-    timeout = row.spec["timeout_seconds"]
-    claimed = session.execute(
-        update(JobRow)
-        .where(JobRow.id == row.id, JobRow.state == State.QUEUED, JobRow.attempt == row.attempt)
-        .values(
-            state=State.RUNNING,
-            detail=None,
-            best_epoch=None,
-            progress={**row.progress, "epoch": 0, "step": 0, "eta_seconds": None},
-            attempt=attempt.number,
-            lease_expires_at=database_now() + LEASE_SECONDS,
-            deadline=case((JobRow.deadline.is_not(None), JobRow.deadline), else_=database_now() + timeout)
-            if timeout
-            else None,
-            started_at=row.started_at or utc_now(),
-        )
-        .returning(JobRow.deadline - database_now())
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if claimed is None:
-        return None
-    # There are no checkpoints yet: an attempt starts from epoch 1, so what an earlier one wrote goes.
-    delete_epochs(session, attempt.tenant, attempt.job_id)
-    session.add(_attempt_row(attempt, holder))
-    _announce(
-        session,
-        attempt,
-        {
-            "state": State.RUNNING,
-            "attempt": attempt.number,
-            "actor": "worker",
-            "cause": "claimed",
-            "worker": holder.worker,
-        },
-    )
-    return Claim(attempt, row.spec, stored_dataset(dataset), row.request_id, claimed[0])
-
-
 def renew_lease(session: Session, attempt: Attempt) -> State:
     """Extends the lease and tells the job's state, so that the holder notices a cancel. Raises FencedOut."""
     state = session.execute(
         update(JobRow)
-        .where(_owned(attempt))
+        .where(owned_by(attempt))
         .values(lease_expires_at=database_now() + LEASE_SECONDS)
         .returning(JobRow.state)
         .execution_options(synchronize_session=False)
@@ -133,37 +53,50 @@ def renew_lease(session: Session, attempt: Attempt) -> State:
     return State(state)
 
 
-def current_state(session: Session, attempt: Attempt) -> State:
-    """The state of the job, while no other attempt owns it: a terminal one once this attempt has ended it.
+@dataclass(frozen=True)
+class Standing:
+    """How a job stands, as the worker that runs it needs to know."""
+
+    state: State
+    keep_best: bool
+    progress: dict[str, Any]
+
+
+def current_standing(session: Session, attempt: Attempt) -> Standing:
+    """While no other attempt owns the job: its state may be one in which this attempt has ended it.
 
     Raises FencedOut when the job was taken from this attempt.
     """
-    state = session.scalar(select(JobRow.state).where(_newest(attempt)))
+    found = session.execute(
+        select(JobRow.state, JobRow.keep_best, JobRow.progress).where(_newest(attempt))
+    ).one_or_none()
+    if found is None:
+        raise FencedOut(f"job {attempt.job_id}", attempt.number)
+    state, keep_best, progress = found
+    return Standing(State(state), keep_best, progress)
+
+
+def write_job(session: Session, attempt: Attempt, **values: Any) -> State:
+    """Changes columns of the job as the attempt that owns it, and tells its state. Raises FencedOut.
+
+    Takes the row's lock, so whatever else the transaction writes is fenced with it.
+    """
+    state = session.execute(
+        update(JobRow)
+        .where(owned_by(attempt))
+        .values(revision=JobRow.revision + 1, **values)
+        .returning(JobRow.state)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
     if state is None:
         raise FencedOut(f"job {attempt.job_id}", attempt.number)
     return State(state)
 
 
-def write_job(session: Session, attempt: Attempt, **values: Any) -> None:
-    """Changes columns of the job as the attempt that owns it. Raises FencedOut.
-
-    Takes the row's lock, so whatever else the transaction writes is fenced with it.
-    """
-    matched = session.execute(
-        update(JobRow)
-        .where(_owned(attempt))
-        .values(revision=JobRow.revision + 1, **values)
-        .returning(JobRow.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if matched is None:
-        raise FencedOut(f"job {attempt.job_id}", attempt.number)
-
-
 def add_warning(session: Session, attempt: Attempt, code: str, detail: str) -> None:
     """Adds a warning to the job, once per code. Raises FencedOut."""
     write_job(session, attempt)
-    warnings = session.scalars(select(JobRow.warnings).where(_owned(attempt))).one()
+    warnings = session.scalars(select(JobRow.warnings).where(owned_by(attempt))).one()
     if any(warning["code"] == code for warning in warnings):
         return
     warning = {"code": code, "detail": detail}
@@ -173,7 +106,7 @@ def add_warning(session: Session, attempt: Attempt, code: str, detail: str) -> N
 
 def append_log(session: Session, attempt: Attempt, text: str) -> None:
     """Adds what the trainer printed, its last words after the job's end included. Raises FencedOut."""
-    current_state(session, attempt)
+    current_standing(session, attempt)
     append_event(session, attempt.tenant, attempt.job_id, "log", {"attempt": attempt.number, "text": text})
 
 
@@ -186,84 +119,72 @@ def record_environment(session: Session, attempt: Attempt, environment: dict[str
 def end_attempt(session: Session, attempt: Attempt, ending: Ending) -> State:
     """Moves the job on and closes the attempt. Returns the job's state. Raises FencedOut.
 
-    A job that somebody wants cancelled is not queued again, whatever the ending says.
+    A job that somebody wants cancelled or paused is not queued again, whatever the ending says.
     """
-    row = session.scalars(select(JobRow).where(_owned(attempt)).with_for_update()).one_or_none()
+    row = session.scalars(select(JobRow).where(owned_by(attempt)).with_for_update()).one_or_none()
     if row is None:
         raise FencedOut(f"job {attempt.job_id}", attempt.number)
     if not State(row.state).may_become(ending.state):
-        ending = Ending(State.CANCELLED, outcome=ending.outcome, reason=Reason.USER_CANCELLED)
-    _move(session, row, attempt, ending, actor="worker")
+        ending = as_wanted(row, ending.outcome) or ending
+    move_job(session, row, attempt, ending, actor="worker")
     return ending.state
 
 
-def expired_attempts(session: Session, limit: int = 20) -> Sequence[Attempt]:
-    """Attempts whose lease has run out."""
-    rows = session.scalars(
-        select(JobRow).where(JobRow.state.in_(HELD), JobRow.lease_expires_at < database_now()).limit(limit)
-    )
-    return [Attempt(row.tenant_id, row.id, row.attempt) for row in rows]
-
-
-def attempts_on_host(session: Session, boot_id: str) -> Sequence[tuple[Attempt, Holder]]:
-    """Attempts that hold a job from a process of this host since its last boot."""
-    rows = session.scalars(
-        select(AttemptRow)
-        .join(JobRow, and_(JobRow.id == AttemptRow.job_id, JobRow.attempt == AttemptRow.number))
-        .where(JobRow.state.in_(HELD), AttemptRow.boot_id == boot_id)
-    )
-    return [
-        (
-            Attempt(row.tenant_id, row.job_id, row.number),
-            Holder(row.worker, row.boot_id, row.pid, row.process_started),
-        )
-        for row in rows
-    ]
-
-
-def release_lost(session: Session, attempt: Attempt, detail: str, *, if_expired: bool = False) -> None:
-    """Takes the job from an attempt whose holder is gone: queued again, or ended when that was the last try.
-
-    Harmless when the attempt has ended meanwhile or, with `if_expired`, when its lease was renewed.
-    """
-    query = select(JobRow).where(_owned(attempt))
-    if if_expired:
-        query = query.where(JobRow.lease_expires_at < database_now())
-    row = session.scalars(query.with_for_update()).one_or_none()
-    if row is not None:
-        ending = after_loss(row.spec["max_attempts"], row, Reason.WORKER_LOST, detail)
-        _move(session, row, attempt, ending, actor="reconciler")
-
-
-def after_loss(max_attempts: int, row: JobRow, reason: Reason, detail: str) -> Ending:
-    """What follows when an attempt ended without a result: cancelled if that was asked, else another try or FAILED."""
+def as_wanted(row: JobRow, outcome: str) -> Ending | None:
+    """The ending that somebody asked for, by cancelling or pausing the job; None where nobody did."""
     if row.state == State.CANCELLING:
-        return Ending(State.CANCELLED, outcome="lost", reason=Reason.USER_CANCELLED)
-    if row.fruitless_attempts + 1 >= max_attempts:
-        return Ending(
-            State.FAILED,
-            outcome="lost",
-            reason=reason,
-            detail=f"{detail}; gave up after {max_attempts} attempts",
-        )
-    return Ending(State.QUEUED, outcome="lost", detail=f"{detail}; waiting to be tried again")
+        return Ending(State.CANCELLED, outcome=outcome, reason=Reason.USER_CANCELLED, counts_as_failure=False)
+    if row.state == State.PAUSING:
+        return Ending(State.PAUSED, outcome=outcome, counts_as_failure=False)
+    return None
+
+
+def after_loss(
+    session: Session, row: JobRow, attempt: Attempt, reason: Reason, detail: str, most_tries: int | None = None
+) -> Ending:
+    """What follows when an attempt ended without a result: what somebody asked for, else another try or FAILED.
+
+    The spec's max_attempts limits consecutive attempts that finished no epoch; `most_tries` limits all that were lost.
+    """
+    wanted = as_wanted(row, "lost")
+    if wanted is not None:
+        return wanted
+    mine = (EpochRow.tenant_id == attempt.tenant, EpochRow.job_id == attempt.job_id, EpochRow.attempt == attempt.number)
+    fruitful = session.scalar(select(EpochRow.epoch).where(*mine).limit(1)) is not None
+    most = int(row.spec["max_attempts"])
+    if row.fruitless_attempts + int(not fruitful) >= most:
+        given_up: str | None = f"gave up after {most} attempts without a finished epoch"
+    else:
+        given_up = None if most_tries is None else _tried_often(session, attempt, most_tries)
+    if given_up is not None:
+        return Ending(State.FAILED, outcome="lost", reason=reason, detail=f"{detail}; {given_up}")
+    detail = f"{detail}; waiting to be tried again"
+    return Ending(State.QUEUED, outcome="lost", detail=detail, counts_as_failure=not fruitful)
+
+
+def _tried_often(session: Session, attempt: Attempt, most_tries: int) -> str | None:
+    earlier = (
+        AttemptRow.tenant_id == attempt.tenant,
+        AttemptRow.job_id == attempt.job_id,
+        AttemptRow.outcome == "lost",
+    )
+    lost = 1 + (session.scalar(select(func.count()).select_from(AttemptRow).where(*earlier)) or 0)
+    return f"not tried more than {most_tries} time{'s' if most_tries > 1 else ''}" if lost >= most_tries else None
 
 
 def lose_attempt(
     session: Session, attempt: Attempt, reason: Reason, detail: str, most_tries: int | None = None
 ) -> State:
-    """Ends an attempt whose trainer died. `most_tries` lowers the spec's max_attempts. Raises FencedOut."""
-    row = session.scalars(select(JobRow).where(_owned(attempt)).with_for_update()).one_or_none()
+    """Ends an attempt whose trainer died. Returns the job's state. Raises FencedOut."""
+    row = session.scalars(select(JobRow).where(owned_by(attempt)).with_for_update()).one_or_none()
     if row is None:
         raise FencedOut(f"job {attempt.job_id}", attempt.number)
-    limit = int(row.spec["max_attempts"])
-    ending = after_loss(limit if most_tries is None else min(limit, most_tries), row, reason, detail)
-    _move(session, row, attempt, ending, actor="worker")
+    ending = after_loss(session, row, attempt, reason, detail, most_tries)
+    move_job(session, row, attempt, ending, actor="worker")
     return ending.state
 
 
-def _move(session: Session, row: JobRow, attempt: Attempt, ending: Ending, actor: str) -> None:
-    # While attempts start from epoch 1, the epochs of one that died are lost with it: each counts against the job.
+def move_job(session: Session, row: JobRow, attempt: Attempt, ending: Ending, actor: str) -> None:
     fruitless = row.fruitless_attempts + 1 if ending.counts_as_failure else row.fruitless_attempts
     row.state = ending.state
     row.reason = ending.reason
@@ -277,27 +198,14 @@ def _move(session: Session, row: JobRow, attempt: Attempt, ending: Ending, actor
         update(AttemptRow).where(_is(attempt)).values(outcome=ending.outcome, detail=ending.detail, ended_at=utc_now())
     )
     data = {"state": ending.state, "reason": ending.reason, "detail": ending.detail, "attempt": attempt.number}
-    _announce(session, attempt, {**data, "actor": actor, "cause": ending.outcome})
+    announce(session, attempt, {**data, "actor": actor, "cause": ending.outcome})
 
 
-def _announce(session: Session, attempt: Attempt, data: dict[str, Any]) -> None:
+def announce(session: Session, attempt: Attempt, data: dict[str, Any]) -> None:
     append_event(session, attempt.tenant, attempt.job_id, "state", data)
 
 
-def _attempt_row(attempt: Attempt, holder: Holder) -> AttemptRow:
-    return AttemptRow(
-        job_id=attempt.job_id,
-        number=attempt.number,
-        tenant_id=attempt.tenant,
-        worker=holder.worker,
-        boot_id=holder.boot_id,
-        pid=holder.pid,
-        process_started=holder.process_started,
-        started_at=utc_now(),
-    )
-
-
-def _owned(attempt: Attempt) -> Any:
+def owned_by(attempt: Attempt) -> Any:
     return and_(
         JobRow.tenant_id == attempt.tenant,
         JobRow.id == attempt.job_id,

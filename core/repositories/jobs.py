@@ -1,4 +1,4 @@
-"""Jobs as their clients see them: create, read, list, cancel."""
+"""Jobs as their clients see them: create, read, list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uuid_utils
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidTransition, JobNotFound
+from core.errors import JobNotFound
 from core.repositories.events import append_event
 from core.repositories.pages import Position, beyond
 from core.states import DatasetState, Reason, State
@@ -53,6 +53,7 @@ def create_job(
         last_event=0,
         attempt=0,
         fruitless_attempts=0,
+        keep_best=False,
         progress={
             "epoch": 0,
             "epochs": spec.epochs,
@@ -62,7 +63,7 @@ def create_job(
         },
         warnings=[
             *checked.warnings,
-            *dataset_warnings(dataset),
+            *dataset_warnings(dataset, checked),
             *duplicate_warnings(session, tenant, checked.spec_hash),
         ],
         created_at=utc_now(),
@@ -74,9 +75,16 @@ def create_job(
     return row
 
 
-def dataset_warnings(dataset: DatasetRow | None) -> list[dict[str, Any]]:
-    """What the import of a dataset warned of: it concerns each job that uses it."""
-    return list(dataset.report["warnings"]) if dataset is not None and dataset.report else []
+OF_CLASSES = ("class_imbalance", "tiny_class", "empty_class")
+"""Warnings that may be about classes which a job leaves out."""
+
+
+def dataset_warnings(dataset: DatasetRow | None, checked: CheckedSpec) -> list[dict[str, Any]]:
+    """What the import of a dataset warned of, as far as it concerns a job."""
+    if dataset is None or not dataset.report:
+        return []
+    some = checked.spec.dataset.classes is not None
+    return [warning for warning in dataset.report["warnings"] if not (some and warning["code"] in OF_CLASSES)]
 
 
 def start_waiting_jobs(session: Session, tenant: str, dataset_id: str) -> None:
@@ -164,38 +172,6 @@ def queue_position(session: Session, row: JobRow) -> int | None:
     )
     count = session.scalar(select(func.count()).select_from(JobRow).where(JobRow.state == State.QUEUED, ahead))
     return 1 + (count or 0)
-
-
-def request_cancel(session: Session, tenant: str, job_id: str) -> JobRow:
-    """A queued job ends at once; a running one is asked to. Cancelling twice is harmless.
-
-    Raises JobNotFound, and InvalidTransition when the job has ended otherwise.
-    """
-    row = session.scalars(
-        select(JobRow).where(JobRow.tenant_id == tenant, JobRow.id == job_id).with_for_update()
-    ).one_or_none()
-    if row is None:
-        _not_found(job_id)
-    state = State(row.state)
-    if state in (State.CANCELLING, State.CANCELLED):
-        return row
-    target = State.CANCELLING if state.may_become(State.CANCELLING) else State.CANCELLED
-    if not state.may_become(target):
-        raise InvalidTransition(f"the job is {state} and cannot be cancelled")
-    row.state = target
-    row.reason = Reason.USER_CANCELLED
-    if target.terminal:
-        row.finished_at = utc_now()
-    session.flush()
-    append_event(
-        session,
-        tenant,
-        job_id,
-        "state",
-        {"state": target, "reason": row.reason, "actor": "client", "cause": "cancelled"},
-    )
-    session.refresh(row)
-    return row
 
 
 def _not_found(job_id: str) -> NoReturn:

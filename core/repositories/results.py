@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from core.objective import Direction, Objective
 from core.repositories.attempts import Attempt, Ending, end_attempt, write_job
+from core.repositories.checkpoints import Checkpoint, add_checkpoint, forget_checkpoints
 from core.repositories.epochs import EpochMetrics
 from core.repositories.events import append_event
-from core.states import State
+from core.states import Reason, State
 from core.tables import ArtifactRow, BestRow, EpochRow, EvaluationRow, ModelVersionRow, utc_now
 
 
@@ -42,31 +43,59 @@ class Publication:
     parity: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What the job says when an epoch is stored, and the checkpoint files that are not kept any more."""
+
+    state: State
+    obsolete: list[str]
+
+
 def record_epoch(
-    session: Session, attempt: Attempt, metrics: EpochMetrics, progress: dict[str, Any], best: bool
-) -> None:
-    """Inserts one epoch row with its event. Raises FencedOut when another attempt owns the job.
+    session: Session,
+    attempt: Attempt,
+    metrics: EpochMetrics,
+    progress: dict[str, Any],
+    *,
+    best: bool,
+    checkpoint: Checkpoint | None = None,
+) -> Recorded:
+    """Inserts one epoch row with its event and checkpoint. Raises FencedOut when another attempt owns the job.
 
     Again after a commit whose answer was lost, it changes nothing.
     """
     values = asdict(metrics)
-    changes: dict[str, Any] = {"progress": progress}
+    changes: dict[str, Any] = {"progress": progress, "fruitless_attempts": 0}
     if best:
         changes["best_epoch"] = values
-    write_job(session, attempt, **changes)
+    state = write_job(session, attempt, **changes)
     there = session.get(EpochRow, (attempt.job_id, metrics.epoch))
     if there is not None and there.attempt == attempt.number:
-        return
+        return Recorded(state, [])
     session.add(
         EpochRow(
             job_id=attempt.job_id, tenant_id=attempt.tenant, attempt=attempt.number, created_at=utc_now(), **values
         )
     )
+    obsolete = add_checkpoint(session, attempt.tenant, attempt.job_id, checkpoint) if checkpoint else []
     append_event(session, attempt.tenant, attempt.job_id, "epoch", {**values, "attempt": attempt.number})
+    return Recorded(state, list(obsolete))
 
 
-def finish_job(session: Session, attempt: Attempt, evaluation: dict[str, Any], publication: Publication) -> int:
-    """Everything a success makes visible, in one transaction: evaluation, artifact, version, best, SUCCEEDED.
+SUCCESS = Ending(State.SUCCEEDED, outcome="succeeded", counts_as_failure=False)
+KEPT_BEST = Ending(
+    State.CANCELLED, outcome="cancelled, best kept", reason=Reason.USER_CANCELLED, counts_as_failure=False
+)
+
+
+def finish_job(
+    session: Session,
+    attempt: Attempt,
+    evaluation: dict[str, Any],
+    publication: Publication,
+    ending: Ending = SUCCESS,
+) -> int:
+    """Everything that an end with a model makes visible, in one transaction: evaluation, artifact, version, best, state.
 
     Returns the new version number. Raises FencedOut.
     """
@@ -77,7 +106,8 @@ def finish_job(session: Session, attempt: Attempt, evaluation: dict[str, Any], p
     version = _add_version(session, attempt, name, publication)
     write_job(session, attempt, model_version=version)
     _choose_best(session, attempt.tenant, name, version, publication)
-    end_attempt(session, attempt, Ending(State.SUCCEEDED, outcome="succeeded", counts_as_failure=False))
+    forget_checkpoints(session, attempt.tenant, attempt.job_id)
+    end_attempt(session, attempt, ending)
     return version
 
 

@@ -7,21 +7,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import ValidationError
 
-from core.errors import Fault, InvalidInput, InvalidJobSpec, InvalidQuery
-from core.faults import validation_faults
+from core.errors import Fault, InvalidQuery
 from core.jobspec import JobSpec
 from core.repositories.epochs import list_epochs
 from core.repositories.events import log_lines
-from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position, request_cancel
+from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position
 from core.repositories.pages import Position
 from core.states import State
 from service.context import ContextDep, JsonBodyDep, RequestIdDep, TenantDep
 from service.documentation import body_schema
 from service.jobs.reading import read_job as read_job_now
 from service.jobs.schemas import (
-    CancelRequest,
     EpochList,
     JobOrder,
     JobPage,
@@ -103,18 +100,6 @@ async def read_job(
     return await answer_watch(partial(read_job_now, context, tenant, job_id), if_none_match, prefer, context.stopping)
 
 
-@router.post("/{job_id}:cancel", openapi_extra=body_schema(CancelRequest, required=False))
-def cancel_job(job_id: str, body: JsonBodyDep, context: ContextDep, tenant: TenantDep) -> JobView:
-    """Cancels a queued or running job; cancelling twice is harmless."""
-    if _cancel_request(body.value).keep_best:
-        raise InvalidJobSpec([Fault("/keep_best", "not supported yet", "not_supported_yet")])
-    with context.database.transaction() as session:
-        row = request_cancel(session, tenant, job_id)
-        view = view_job(row, queue_position(session, row))
-    context.wakeups.send(job_id)
-    return view
-
-
 @router.get("/{job_id}/epochs")
 def get_epochs(
     job_id: str, context: ContextDep, tenant: TenantDep, after: Annotated[int, Query(ge=0, lt=2**31)] = 0
@@ -154,10 +139,3 @@ def _parse_tag(tag: str | None) -> tuple[str, str | None] | None:
         return None
     key, equals, value = tag.partition("=")
     return key, value if equals else None
-
-
-def _cancel_request(value: Any) -> CancelRequest:
-    try:
-        return CancelRequest.model_validate({} if value is None else value)
-    except ValidationError as error:
-        raise InvalidInput("the body has a fault", validation_faults(error, value)) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -101,6 +101,12 @@ class ValidationView(BaseModel):
 
 class CancelRequest(Schema):
     keep_best: bool = False
+    """publish the best epoch so far before the job ends"""
+
+
+class RetryRequest(Schema):
+    from_: Annotated[Literal["checkpoint", "scratch"], Field(alias="from")] = "checkpoint"
+    """where training goes on: after the last finished epoch, or at the first"""
 
 
 JobOrder = Literal["created_at", "-created_at"]

@@ -65,7 +65,7 @@ def validate_only(context: Context, tenant: str, body: JsonBody) -> ValidationVi
     checked = _check(context, tenant, body)
     with context.database.snapshot() as session:
         dataset = find_dataset(session, tenant, checked.spec.dataset.name)
-        warnings = [*dataset_warnings(dataset), *duplicate_warnings(session, tenant, checked.spec_hash)]
+        warnings = [*dataset_warnings(dataset, checked), *duplicate_warnings(session, tenant, checked.spec_hash)]
     return view_validation(checked, warnings)
 
 

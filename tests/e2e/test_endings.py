@@ -36,13 +36,6 @@ class TestCancel:
         service.wait_ended(other["id"], seconds=15)
         assert service.http.post(f"/api/v1/jobs/{other['id']}:cancel").json()["state"] == "CANCELLED"
 
-    def test_keeping_the_best_is_refused_until_it_exists(self, service: Stack) -> None:
-        job = service.submit(epochs=LONG)
-        refused = service.http.post(f"/api/v1/jobs/{job['id']}:cancel", json={"keep_best": True})
-        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "not_supported_yet")
-        service.http.post(f"/api/v1/jobs/{job['id']}:cancel", json={"keep_best": False})
-        service.wait_ended(job["id"], seconds=15)
-
 
 class TestFailures:
     def test_a_loss_that_is_no_number_is_diverged(self, service: Stack) -> None:

@@ -17,17 +17,17 @@ from core.repositories.attempts import (
     Ending,
     add_warning,
     append_log,
-    attempts_on_host,
     end_attempt,
-    expired_attempts,
     lose_attempt,
     record_environment,
-    release_lost,
     renew_lease,
     write_job,
 )
+from core.repositories.checkpoints import Checkpoint, list_checkpoints
+from core.repositories.claims import attempts_on_host, expired_attempts, release_lost
 from core.repositories.models import list_best
 from core.repositories.results import finish_job, record_epoch
+from core.repositories.resumption import begin_training
 from core.states import Reason, State
 from core.tables import LOCAL_TENANT
 
@@ -47,6 +47,10 @@ WRITES: dict[str, Callable[[Session, Attempt], object]] = {
 def release(database: Database, attempt: Attempt, *, if_expired: bool = False) -> None:
     with database.transaction() as session:
         release_lost(session, attempt, "its worker died", if_expired=if_expired)
+
+
+def checkpoint(epoch: int) -> Checkpoint:
+    return Checkpoint(epoch, f"checkpoints/{epoch}", "0" * 64, 100)
 
 
 class TestClaimNext:
@@ -92,17 +96,58 @@ class TestFence:
         with database.transaction() as session:
             WRITES[name](session, fresh.attempt)
 
-    def test_a_new_attempt_starts_without_the_old_ones_epochs(self, database: Database) -> None:
-        from core.repositories.epochs import list_epochs
+    def test_a_new_attempt_keeps_the_epochs_up_to_its_checkpoint(self, database: Database) -> None:
+        attempt = rows.start(database)
+        for number in (1, 2, 3):
+            with database.transaction() as session:
+                record_epoch(
+                    session,
+                    attempt,
+                    rows.epoch(number),
+                    {"epoch": number},
+                    best=number < 3,
+                    checkpoint=checkpoint(number),
+                )
+        release(database, attempt)
+        claimed = rows.claim(database)
+        assert claimed is not None
+        assert [found.epoch for found in claimed.checkpoints] == [3, 2]
+        with database.transaction() as session:
+            history = begin_training(session, claimed.attempt, 2, 1, ["the newest is torn"])
+        assert [metrics.epoch for metrics in history] == [1, 2]
+        row = rows.read(database, attempt.job_id)
+        assert row.best_epoch is not None
+        assert (row.best_epoch["epoch"], row.progress["epoch"]) == (1, 2)
+        with database.snapshot() as session:
+            assert [found.epoch for found in list_checkpoints(session, LOCAL_TENANT, attempt.job_id)] == [2]
+        event = rows.events(database, attempt.job_id, "checkpoint")[0]
+        assert event.data["resumed_after_epoch"] == 2
 
+    def test_without_a_checkpoint_it_starts_again(self, database: Database) -> None:
         attempt = rows.start(database)
         with database.transaction() as session:
             record_epoch(session, attempt, rows.epoch(1), {}, best=True)
         release(database, attempt)
-        rows.claim(database)
-        with database.snapshot() as session:
-            assert list_epochs(session, LOCAL_TENANT, attempt.job_id) == []
+        claimed = rows.claim(database)
+        assert claimed is not None
+        with database.transaction() as session:
+            assert begin_training(session, claimed.attempt, 0, None, []) == []
         assert rows.read(database, attempt.job_id).best_epoch is None
+
+    def test_only_attempts_without_a_finished_epoch_count(self, database: Database) -> None:
+        job = rows.submit(database, max_attempts=2)
+        for number in range(1, 5):
+            claimed = rows.claim(database)
+            assert claimed is not None
+            with database.transaction() as session:
+                record_epoch(session, claimed.attempt, rows.epoch(number), {}, best=False)
+            release(database, claimed.attempt)
+        for _ in range(2):
+            assert rows.read(database, job).state == State.QUEUED or rows.read(database, job).state == State.FAILED
+            claimed = rows.claim(database)
+            if claimed is not None:
+                release(database, claimed.attempt)
+        assert rows.read(database, job).state == State.FAILED
 
 
 class TestLeases:
@@ -156,7 +201,7 @@ class TestLoss:
         assert rows.read(database, attempt.job_id).fruitless_attempts == 0
 
     def test_a_job_being_cancelled_is_cancelled(self, database: Database) -> None:
-        from core.repositories.jobs import request_cancel
+        from core.repositories.moves import request_cancel
 
         attempt = rows.start(database)
         with database.transaction() as session:

@@ -13,8 +13,9 @@ from core.database import Database
 from core.errors import IdempotencyKeyReused, InvalidTransition, JobNotFound
 from core.repositories.events import append_event
 from core.repositories.idempotency import find_answer, remember_answer
-from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position, request_cancel
+from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position
 from core.repositories.models import get_evaluation, list_best
+from core.repositories.moves import request_cancel
 from core.repositories.pages import Position
 from core.states import State
 from core.tables import LOCAL_TENANT, IdempotencyKeyRow, JobRow, utc_now

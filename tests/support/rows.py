@@ -11,7 +11,8 @@ from core.database import Database, database_now
 from core.dataset_content import DatasetContent, ImageSizes, Split, StoredFile, StoredSplit
 from core.datasets import BUILTIN_DATASETS
 from core.objective import Direction, Objective
-from core.repositories.attempts import Attempt, Claim, Holder, claim_next
+from core.repositories.attempts import Attempt
+from core.repositories.claims import Claim, Holder, claim_next
 from core.repositories.datasets import need_dataset
 from core.repositories.epochs import EpochMetrics
 from core.repositories.events import events_after

@@ -79,6 +79,9 @@ class TestNoServer:
             ["jobs"],
             ["watch", "a1"],
             ["cancel", "a1"],
+            ["pause", "a1"],
+            ["resume", "a1"],
+            ["retry", "a1"],
             ["train", "--architecture", "lenet", "--dataset", "digits"],
         ],
     )

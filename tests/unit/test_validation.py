@@ -75,7 +75,7 @@ class TestFaults:
                 "architecture": {"name": "lenet", "depth": 3},
                 "optimizer": {"name": "adamant"},
                 "epochs": "3",
-                "deterministic": True,
+                "devices": 2,
             }
         ) == {
             "/dataset/nonsense": "unknown_field",
@@ -83,7 +83,7 @@ class TestFaults:
             "/architecture/depth": "unknown_field",
             "/optimizer/name": "unknown_name",
             "/epochs": "invalid",
-            "/deterministic": "not_supported_yet",
+            "/devices": "not_supported_yet",
         }
 
     def test_a_kernel_larger_than_its_input_names_the_layer(self) -> None:

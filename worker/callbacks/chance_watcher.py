@@ -11,7 +11,7 @@ from core.repositories.attempts import add_warning
 from worker.callbacks.epoch_recorder import EpochRecorder
 from worker.datasets.reader import Labels
 from worker.diagnosis import chance_level
-from worker.ledger import Ledger
+from worker.ledger import JobLedger
 
 FIRST_EPOCHS = 3
 
@@ -19,7 +19,7 @@ FIRST_EPOCHS = 3
 class ChanceWatcher(keras.callbacks.Callback):  # type: ignore[misc]
     """Looks once, after the first epochs. Goes after EpochRecorder."""
 
-    def __init__(self, ledger: Ledger, recorder: EpochRecorder, validation_labels: Labels) -> None:
+    def __init__(self, ledger: JobLedger, recorder: EpochRecorder, validation_labels: Labels) -> None:
         super().__init__()
         self._ledger = ledger
         self._recorder = recorder

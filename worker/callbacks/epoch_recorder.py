@@ -1,32 +1,49 @@
-"""One finished epoch, one row, one commit."""
+"""One finished epoch, one row with its checkpoint, one commit."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from core.failpoints import failpoint
 from core.repositories.epochs import EpochMetrics
 from core.repositories.results import record_epoch
+from core.states import State
 from worker.callbacks.best_epoch import BestEpoch
-from worker.callbacks.progress_reporter import ProgressReporter
-from worker.ledger import Ledger
+from worker.callbacks.checkpointer import Checkpointer
+from worker.callbacks.progress_reporter import CancelHeard, ProgressReporter
+from worker.ledger import JobLedger
 
 
 class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Goes after BestEpoch and ProgressReporter. `history` holds what was recorded."""
+    """Goes after BestEpoch, ProgressReporter and Checkpointer.
 
-    def __init__(self, ledger: Ledger, best: BestEpoch, progress: ProgressReporter, images: int) -> None:
+    `history` holds every recorded epoch; `paused` is set once somebody asked for a pause: then this epoch is the last.
+    """
+
+    def __init__(
+        self,
+        ledger: JobLedger,
+        best: BestEpoch,
+        progress: ProgressReporter,
+        checkpointer: Checkpointer,
+        images: int,
+        history: Sequence[EpochMetrics],
+    ) -> None:
         super().__init__()
         self._ledger = ledger
         self._best = best
         self._progress = progress
+        self._checkpointer = checkpointer
         self._images = images
         self._began = 0.0
         self._trained = 0.0
-        self.history: list[EpochMetrics] = []
+        self.history = list(history)
+        self.paused = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._began = time.monotonic()
@@ -48,9 +65,18 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
             images_per_second=round(self._images / max(self._trained - self._began, 1e-9), 1),
         )
         progress, best = self._progress.snapshot(), self._best.epoch == epoch + 1
-        self._ledger.write(lambda session, attempt: record_epoch(session, attempt, metrics, progress, best))
+        checkpoint = self._checkpointer.newest
+        recorded = self._ledger.write(
+            lambda session, attempt: record_epoch(session, attempt, metrics, progress, best=best, checkpoint=checkpoint)
+        )
+        failpoint("epoch.after_commit")
+        self._checkpointer.delete(recorded.obsolete)
         self.history.append(metrics)
         _print(metrics, progress["epochs"])
+        if recorded.state is State.CANCELLING:
+            raise CancelHeard
+        if recorded.state is State.PAUSING and metrics.epoch < progress["epochs"]:
+            self.paused = self.model.stop_training = True
 
 
 def _finite(value: Any) -> float | None:

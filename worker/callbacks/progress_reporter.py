@@ -1,4 +1,4 @@
-"""Writes to the job's row how far the training is, at most once a second."""
+"""Writes to the job's row how far the training is, at most once a second, and hears there of a cancel."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from typing import Any
 import keras
 
 from core.repositories.attempts import write_job
-from worker.ledger import Ledger
+from core.states import State
+from worker.ledger import JobLedger
 
 REPORT_SECONDS = 1.0
 
 
-class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]
-    """`snapshot` is the job's progress as the API shows it: epoch under way, step, seconds left."""
+class CancelHeard(Exception):
+    """Somebody cancels the job; ends `fit` where it is."""
 
-    def __init__(self, ledger: Ledger, epochs: int, steps: int) -> None:
+
+class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]
+    """`snapshot` is the job's progress as the API shows it: epoch under way, step, seconds left. Raises CancelHeard."""
+
+    def __init__(self, ledger: JobLedger, epochs: int, steps: int) -> None:
         super().__init__()
         self._ledger = ledger
         self._epochs = epochs
         self._steps = steps
+        self._first = 0
         self._epoch = 0
         self._step = 0
         self._started = 0.0
@@ -39,6 +45,7 @@ class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]
         self._started = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._first = self._first or epoch + 1
         self._epoch, self._step = epoch + 1, 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -48,11 +55,13 @@ class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]
         if now - self._reported >= REPORT_SECONDS:
             self._reported = now
             progress = self.snapshot()
-            self._ledger.write(lambda session, attempt: write_job(session, attempt, progress=progress))
+            state = self._ledger.write(lambda session, attempt: write_job(session, attempt, progress=progress))
+            if state is State.CANCELLING:
+                raise CancelHeard
 
     def _eta(self) -> float | None:
-        done = (self._epoch - 1) * self._steps + self._step
+        done = (self._epoch - self._first) * self._steps + self._step
         if done <= 0:
             return None
-        left = self._epochs * self._steps - done
+        left = (self._epochs - self._first + 1) * self._steps - done
         return round((time.monotonic() - self._started) / done * left, 1)

@@ -1,0 +1,147 @@
+"""Claiming jobs by lease, and taking them back from holders that are gone.
+
+A claim is one conditional update that takes a lease and the next attempt number, which is the fencing token of
+attempts.py. Leases count on the database's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, case, select, update
+from sqlalchemy.orm import Session
+
+from core.database import database_now
+from core.dataset_content import StoredDataset
+from core.repositories.attempts import LEASE_SECONDS, Attempt, after_loss, announce, move_job, owned_by
+from core.repositories.checkpoints import Checkpoint, list_checkpoints
+from core.repositories.datasets import stored_dataset
+from core.states import HELD, DatasetState, Reason, State
+from core.tables import AttemptRow, DatasetRow, JobRow, utc_now
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The worker process that claims: enough to tell later whether it still lives."""
+
+    worker: str
+    boot_id: str
+    pid: int
+    process_started: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job just claimed."""
+
+    attempt: Attempt
+    spec: dict[str, Any]
+    dataset: StoredDataset
+    checkpoints: list[Checkpoint]
+    """newest first"""
+    request_id: str | None
+    seconds_left: float | None
+    """until timeout_seconds runs out; None without a time limit"""
+
+
+def claim_next(session: Session, holder: Holder) -> Claim | None:
+    """Claims the most urgent queued job whose dataset is ready, or None. The caller commits before it starts anything."""
+    found = session.execute(
+        select(JobRow, DatasetRow)
+        .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+        .where(JobRow.state == State.QUEUED, DatasetRow.state == DatasetState.READY)
+        .order_by(JobRow.priority.desc(), JobRow.created_at, JobRow.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=JobRow)
+    ).one_or_none()
+    if found is None:
+        return None
+    row, dataset = found
+    attempt = Attempt(row.tenant_id, row.id, row.attempt + 1)
+    timeout = row.spec["timeout_seconds"]
+    claimed = session.execute(
+        update(JobRow)
+        .where(JobRow.id == row.id, JobRow.state == State.QUEUED, JobRow.attempt == row.attempt)
+        .values(
+            state=State.RUNNING,
+            detail=None,
+            progress={**row.progress, "step": 0, "eta_seconds": None},
+            attempt=attempt.number,
+            lease_expires_at=database_now() + LEASE_SECONDS,
+            deadline=case((JobRow.deadline.is_not(None), JobRow.deadline), else_=database_now() + timeout)
+            if timeout
+            else None,
+            started_at=row.started_at or utc_now(),
+        )
+        .returning(JobRow.deadline - database_now())
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if claimed is None:
+        return None
+    session.add(_attempt_row(attempt, holder))
+    announce(
+        session,
+        attempt,
+        {
+            "state": State.RUNNING,
+            "attempt": attempt.number,
+            "actor": "worker",
+            "cause": "claimed",
+            "worker": holder.worker,
+        },
+    )
+    checkpoints = list_checkpoints(session, attempt.tenant, attempt.job_id)
+    return Claim(attempt, row.spec, stored_dataset(dataset), checkpoints, row.request_id, claimed[0])
+
+
+def expired_attempts(session: Session, limit: int = 20) -> Sequence[Attempt]:
+    """Attempts whose lease has run out."""
+    rows = session.scalars(
+        select(JobRow).where(JobRow.state.in_(HELD), JobRow.lease_expires_at < database_now()).limit(limit)
+    )
+    return [Attempt(row.tenant_id, row.id, row.attempt) for row in rows]
+
+
+def attempts_on_host(session: Session, boot_id: str) -> Sequence[tuple[Attempt, Holder]]:
+    """Attempts that hold a job from a process of this host since its last boot."""
+    rows = session.scalars(
+        select(AttemptRow)
+        .join(JobRow, and_(JobRow.id == AttemptRow.job_id, JobRow.attempt == AttemptRow.number))
+        .where(JobRow.state.in_(HELD), AttemptRow.boot_id == boot_id)
+    )
+    return [
+        (
+            Attempt(row.tenant_id, row.job_id, row.number),
+            Holder(row.worker, row.boot_id, row.pid, row.process_started),
+        )
+        for row in rows
+    ]
+
+
+def release_lost(session: Session, attempt: Attempt, detail: str, *, if_expired: bool = False) -> None:
+    """Takes the job from an attempt whose holder is gone: queued again, or ended when that was the last try.
+
+    Harmless when the attempt has ended meanwhile or, with `if_expired`, when its lease was renewed.
+    """
+    query = select(JobRow).where(owned_by(attempt))
+    if if_expired:
+        query = query.where(JobRow.lease_expires_at < database_now())
+    row = session.scalars(query.with_for_update()).one_or_none()
+    if row is not None:
+        ending = after_loss(session, row, attempt, Reason.WORKER_LOST, detail)
+        move_job(session, row, attempt, ending, actor="reconciler")
+
+
+def _attempt_row(attempt: Attempt, holder: Holder) -> AttemptRow:
+    return AttemptRow(
+        job_id=attempt.job_id,
+        number=attempt.number,
+        tenant_id=attempt.tenant,
+        worker=holder.worker,
+        boot_id=holder.boot_id,
+        pid=holder.pid,
+        process_started=holder.process_started,
+        started_at=utc_now(),
+    )
