@@ -13,6 +13,7 @@ from worker.imports import candidates, duplicates
 from worker.imports.duplicates import Duplicates, Repeats, find_duplicates
 from worker.imports.fingerprints import Fingerprints
 from worker.imports.source import SPLITS, Pixels, Split
+from worker.imports.spool import SpooledHashes
 
 SHIFTS = [step for step in itertools.product((-1, 0, 1), repeat=2) if step != (0, 0)]
 
@@ -142,9 +143,11 @@ class TestBandedSearch:
         flips = [rng.permutation(64)[: candidates.BANDED_RADIUS] for _ in hashes]
         near = hashes ^ np.array([[sum(1 << int(bit) for bit in bits)] for bits in flips], np.uint64)
         records = np.zeros(400, [("mean", "f2"), ("contrast", "f2"), ("side", "u1")])
-        queries, references = (candidates.Looks(np.arange(400), each, records) for each in (near, hashes))
+        queries, references = (
+            candidates.Looks(np.arange(400), SpooledHashes.of(each), records) for each in (near, hashes)
+        )
         shortlist = candidates.Shortlist(16, 10_000)
-        assert candidates.search_bands(queries, references, shortlist)
+        assert candidates.search_bands(queries, references, shortlist, lambda _: None)
         pairs = set(zip(*(rows.tolist() for rows in shortlist.pairs()), strict=True))
         assert pairs >= {(row, row) for row in range(400)}
 
@@ -282,6 +285,45 @@ class TestFingerprints:
         assert fingerprints.records("validation")["label"].tolist() == list(range(1, 30, 3))
 
 
+class TestShortlist:
+    def test_keeps_the_most_alike_whatever_the_order_and_the_portions(self) -> None:
+        rng = np.random.default_rng(0)
+        queries, references = rng.integers(0, 300, (2, 20_000))
+        unlike = rng.permutation(20_000).astype(np.float32)
+        shortlist = candidates.Shortlist(5, 400)
+        least: dict[tuple[int, int], float] = {}
+        for start in range(0, 20_000, 1000):
+            some = slice(start, start + 1000)
+            shortlist.add(queries[some], references[some], unlike[some])
+            shortlist.pairs()
+        for query, reference, distance in zip(queries.tolist(), references.tolist(), unlike.tolist(), strict=True):
+            pair = query, reference
+            least[pair] = min(distance, least.get(pair, distance))
+        closest: list[tuple[float, tuple[int, int]]] = []
+        for query in range(300):
+            closest += sorted((far, pair) for pair, far in least.items() if pair[0] == query)[:5]
+        pairs = set(zip(*(rows.tolist() for rows in shortlist.pairs()), strict=True))
+        assert pairs == {pair for _, pair in sorted(closest)[:400]}
+        assert shortlist.dropped > 0
+
+
+class TestProgress:
+    @pytest.mark.parametrize("exhaustive", [0, candidates.EXHAUSTIVE])
+    @pytest.mark.parametrize("name", ["digits of 20x20", "drawings of 200x150"])
+    def test_goes_from_nothing_to_one_in_small_steps(self, name: str, exhaustive: int) -> None:
+        images = SETS[name]()[:300]
+        splits: dict[Split, list[Pixels]] = {"train": images, "validation": images[:50], "test": copies(images)}
+        fingerprints = Fingerprints()
+        for split, pictures in splits.items():
+            for pixels in pictures:
+                fingerprints.add(split, 0, pixels)
+        told = [0.0]
+        find_duplicates(fingerprints, lambda split, index: splits[split][index], told.append, exhaustive=exhaustive)
+        assert told == sorted(told)
+        assert told[-1] == 1
+        assert len(told) > 50
+
+
 class TestMemory:
     def test_does_not_grow_with_the_sizes_of_the_images(self) -> None:
         peaks = []
@@ -299,6 +341,20 @@ class TestMemory:
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
         assert peaks[1] < peaks[0] + 8 * 600 * 600 * 3  # one image at a time, and its copies on the way
+
+    @pytest.mark.parametrize("exhaustive", [0, candidates.EXHAUSTIVE])
+    def test_grows_little_with_the_number_of_images(self, exhaustive: int) -> None:
+        images = noise((16, 16, 1), 5_000)
+        peaks = []
+        for count in (1_000, 5_000):
+            tracemalloc.start()
+            fingerprints = Fingerprints()
+            for pixels in images[:count]:
+                fingerprints.add("train", 0, pixels)
+            find_duplicates(fingerprints, lambda split, index: images[index], exhaustive=exhaustive)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert peaks[1] - peaks[0] < 200 * 4_000
 
     def test_nothing_to_compare(self) -> None:
         assert find_duplicates(Fingerprints(), lambda split, index: np.zeros((1, 1, 1), np.uint8)).exact.total == 0

@@ -16,7 +16,10 @@ from core.dataset_content import INDEX, SPLITS, Split, StoredFile, StoredSplit
 from core.records import HEADER_BYTES, frame
 
 SHARD_BYTES = 128 << 20
-INDEX_BLOCK = 65_536
+INDEX_BLOCK = 4096
+"""entries that wait to be written"""
+
+Opened = tuple[ExitStack, Writing]
 
 
 class SplitWriter:
@@ -26,9 +29,10 @@ class SplitWriter:
         self._store = store
         self._prefix = f"{folder}/{split}"
         self._split = split
-        self._shard: tuple[ExitStack, Writing] | None = None
+        self._shard: Opened | None = None
         self._shards: list[StoredFile] = []
-        self._blocks: list[NDArray[np.void]] = []
+        self._index: Opened | None = None
+        self._entries = np.zeros(INDEX_BLOCK, INDEX)
         self._images = 0
         self._counts = [0] * classes
         self._digest = hashlib.sha256()
@@ -41,11 +45,11 @@ class SplitWriter:
         """`pixels` of shape (height, width, 1 or 3)."""
         shard = self._open_shard()
         height, width, channels = pixels.shape
-        entry = np.array((shard.bytes + HEADER_BYTES, label, len(self._shards), height, width, channels, 0), INDEX)
         position = self._images % INDEX_BLOCK
-        if position == 0:
-            self._blocks.append(np.zeros(INDEX_BLOCK, INDEX))
-        self._blocks[-1][position] = entry
+        if position == 0 and self._images:
+            self._open_index().write(self._entries.tobytes())
+        place = shard.bytes + HEADER_BYTES
+        self._entries[position] = (place, label, len(self._shards), height, width, channels, 0)
         content = pixels.tobytes()
         shard.write(frame(content))
         self._digest.update(f"{height},{width},{channels},{label};".encode())
@@ -56,23 +60,20 @@ class SplitWriter:
             self._close_shard()
 
     def finish(self) -> StoredSplit:
-        """Closes the last shard and writes the index."""
+        """Closes the last shard and the index."""
         self._close_shard()
-        index = np.concatenate(self._blocks)[: self._images] if self._blocks else np.zeros(0, INDEX)
-        stored = self._store.put(f"{self._prefix}.index", index.tobytes())
+        index = self._close_index()
         return StoredSplit(
-            images=self._images,
-            class_counts=tuple(self._counts),
-            index=StoredFile(name=f"{self._split}.index", bytes=stored.bytes, sha256=stored.sha256),
-            shards=tuple(self._shards),
+            images=self._images, class_counts=tuple(self._counts), index=index, shards=tuple(self._shards)
         )
 
     def abandon(self) -> None:
         """Closes what is open; the folder is removed as a whole."""
-        if self._shard is not None:
-            with suppress(OSError):  # a full disk would complain again
-                self._shard[0].close()
-            self._shard = None
+        for opened in (self._shard, self._index):
+            if opened is not None:
+                with suppress(OSError):  # a full disk would complain again
+                    opened[0].close()
+        self._shard = self._index = None
 
     @property
     def digest(self) -> bytes:
@@ -80,11 +81,7 @@ class SplitWriter:
 
     def _open_shard(self) -> Writing:
         if self._shard is None:
-            stack = ExitStack()
-            self._shard = (
-                stack,
-                stack.enter_context(self._store.writing(f"{self._prefix}-{len(self._shards):05}.tfrecord")),
-            )
+            self._shard = self._opened(f"{self._prefix}-{len(self._shards):05}.tfrecord")
         return self._shard[1]
 
     def _close_shard(self) -> None:
@@ -95,6 +92,24 @@ class SplitWriter:
         name = f"{self._split}-{len(self._shards):05}.tfrecord"
         self._shards.append(StoredFile(name=name, bytes=writing.bytes, sha256=writing.sha256))
         self._shard = None
+
+    def _open_index(self) -> Writing:
+        if self._index is None:
+            self._index = self._opened(f"{self._prefix}.index")
+        return self._index[1]
+
+    def _close_index(self) -> StoredFile:
+        writing = self._open_index()
+        waiting = self._images - writing.bytes // INDEX.itemsize
+        writing.write(self._entries[:waiting].tobytes())
+        if self._index is not None:
+            self._index[0].close()
+        self._index = None
+        return StoredFile(name=f"{self._split}.index", bytes=writing.bytes, sha256=writing.sha256)
+
+    def _opened(self, path: str) -> Opened:
+        stack = ExitStack()
+        return stack, stack.enter_context(self._store.writing(path))
 
 
 class DatasetWriter:

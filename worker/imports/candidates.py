@@ -4,12 +4,13 @@ Up to EXHAUSTIVE comparisons of hashes (pairs times views) every pair is compare
 by bands of the hash (multi-index hashing: Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index
 Hashing", CVPR 2012): four bands of 16 bits, each as it is, with one bit turned, which finds every pair within
 BANDED_RADIUS bits, and with two, as far as there is time. What is kept is bounded: the closest few for every image.
+Hashes stay in files: a step takes of them what it compares, the banded search one view and the table of one band.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -17,9 +18,14 @@ from numpy.typing import NDArray
 
 from worker.imports.fingerprints import Records
 from worker.imports.perceptual import OPPOSITE, Hashes
+from worker.imports.spool import SpooledHashes
+from worker.imports.ticks import Tell
 from worker.imports.tiny import TINY_SIDE
 
 Rows = NDArray[np.int64]
+Places = NDArray[np.uint32]
+Entries = NDArray[np.uint32]
+"""(3, n): queries, references, and how unlike they are in sixteenths."""
 
 EXHAUSTIVE = 20_000_000_000
 """comparisons, half a minute of one core: 200,000 large or 65,000 small images without a split."""
@@ -34,69 +40,86 @@ MOST_LOOKUPS = 3_000_000_000
 EXTRA_LOOKUPS = 1_000_000_000
 """after which two turned bits, which would find every pair within 11, are given up."""
 
+EXHAUSTIVE_SECONDS, LOOKUP_SECONDS = 1.6e-9, 2.5e-8
+"""that a comparison and a lookup take, about."""
+
 _QUERIES, _REFERENCES = 64, 2048
 """of one exhaustive step: its distances stay in a core's cache."""
 _BANDS, _BAND_BITS = 4, 16
-_LOOKUPS_AT_ONCE = 1 << 20
-_PENDING = 1 << 19
+_PROBES = (1, 16, 120)
+"""with none, one and two bits of a band turned."""
+_BAND_QUERIES = 1 << 16
+_LOOKUPS_AT_ONCE = 1 << 18
+_PENDING = 1 << 18
 
 
 @dataclass(frozen=True)
 class Looks:
-    """Hashes to compare, (n, views), of some rows of a split."""
+    """Hashes to compare of some rows of a split."""
 
     rows: Rows
-    hashes: Hashes
+    hashes: SpooledHashes
     records: Records
-    """of those rows"""
+    """of those rows: mean, contrast and side"""
 
 
-@dataclass
 class Shortlist:
     """The most alike references of each query: `per_query` at most, and `most` altogether."""
 
-    per_query: int
-    most: int
-    dropped: int = 0
-    _kept: list[NDArray[np.int64]] = field(default_factory=list)
-    _pending: list[NDArray[np.int64]] = field(default_factory=list)
-    _waits: int = 0
+    def __init__(self, per_query: int, most: int) -> None:
+        self.dropped = 0
+        """Entries that were left out; a pair may have been entered several times."""
+        self._per_query = per_query
+        self._most = most
+        self._kept: Entries = np.zeros((3, 0), np.uint32)
+        self._pending: list[Entries] = []
+        self._waits = 0
+        self._cut = np.inf
 
-    def add(self, queries: Rows, references: Rows, unlike: NDArray[np.float32]) -> None:
+    def add(self, queries: Rows, references: Rows | Places, unlike: NDArray[np.float32]) -> None:
         """Rows of the two splits and how unlike the pictures are, in about bits of the hash."""
-        if not len(queries):
+        wanted = unlike * 16 < self._cut
+        self.dropped += len(wanted) - int(np.count_nonzero(wanted))
+        if not wanted.any():
             return
-        self._pending.append(np.stack([queries, references, (unlike * 16).astype(np.int64)]))
-        self._waits += len(queries)
-        if self._waits >= _PENDING:
+        entries = np.stack([part[wanted].astype(np.uint32) for part in (queries, references, unlike * 16)])
+        self._pending.append(entries)
+        self._waits += entries.shape[1]
+        if self._waits >= max(_PENDING, self._kept.shape[1] // 2):
             self._prune()
 
     def pairs(self) -> tuple[Rows, Rows]:
         """(queries, references), each pair once, in no order."""
         self._prune()
-        kept = self._closest(np.concatenate(self._kept, axis=1)) if self._kept else np.zeros((3, 0), np.int64)
-        if kept.shape[1] > self.most:
-            self.dropped += kept.shape[1] - self.most
-            kept = kept[:, np.argpartition(kept[2], self.most)[: self.most]]
-        return kept[0], kept[1]
+        return self._kept[0].astype(np.int64), self._kept[1].astype(np.int64)
 
     def _prune(self) -> None:
-        if self._pending:
-            self._kept.append(self._closest(np.concatenate(self._pending, axis=1)))
-        self._pending, self._waits = [], 0
-        if len(self._kept) > 1 and sum(part.shape[1] for part in self._kept) > 2 * self.most:
-            self._kept = [self._closest(np.concatenate(self._kept, axis=1))]
+        # What is not among `most` now never will be: each query's entries are only replaced by more alike ones.
+        entries = np.concatenate([self._kept, *self._pending], axis=1)
+        self._kept, self._pending, self._waits = entries[:, :0], [], 0
+        kept = self._closest(_once(entries))
+        if kept.shape[1] > self._most:
+            order = np.argpartition(kept[2], self._most - 1)[: self._most]
+            self.dropped += kept.shape[1] - self._most
+            kept = kept[:, order]
+            self._cut = float(kept[2].max()) + 1
+        self._kept = kept
 
-    def _closest(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
-        entries = entries[:, np.lexsort((entries[2], entries[1], entries[0]))]
-        again = np.zeros(entries.shape[1], bool)
-        again[1:] = (entries[:2, 1:] == entries[:2, :-1]).all(axis=0)
-        entries = entries[:, ~again]
+    def _closest(self, entries: Entries) -> Entries:
+        """Of the entries of each query, the closest."""
         entries = entries[:, np.lexsort((entries[2], entries[0]))]
         first = np.searchsorted(entries[0], entries[0])
-        near = np.arange(entries.shape[1]) - first < self.per_query
-        self.dropped += int(len(near) - near.sum())
+        near = np.arange(entries.shape[1]) - first < self._per_query
+        self.dropped += int(len(near) - np.count_nonzero(near))
         return entries[:, near]
+
+
+def _once(entries: Entries) -> Entries:
+    """Of entries of the same pair, the closest."""
+    entries = entries[:, np.lexsort((entries[2], entries[1], entries[0]))]
+    again = np.zeros(entries.shape[1], bool)
+    again[1:] = (entries[:2, 1:] == entries[:2, :-1]).all(axis=0)
+    return entries[:, ~again]
 
 
 def comparisons(queries: int, references: int | None, views: int) -> int:
@@ -105,47 +128,76 @@ def comparisons(queries: int, references: int | None, views: int) -> int:
     return pairs * views
 
 
-def search_exhaustively(queries: Looks, references: Looks | None, into: Shortlist) -> None:
+def search_exhaustively(queries: Looks, references: Looks | None, into: Shortlist, tell: Tell) -> None:
     """Every pair within its radius; without `references`, every image and those before it."""
     others = references or queries
     radii = _radii(queries.records)
-    turned = _turned(queries.hashes)
-    for start in range(0, len(turned), _QUERIES):
-        rows = turned[start : start + _QUERIES]
-        end = len(others.hashes) if references else start + len(rows)
+    count, views = len(queries.rows), queries.hashes.views
+    total = max(1, comparisons(count, len(references.rows) if references else None, views))
+    for start in range(0, count, _QUERIES):
+        rows = [queries.hashes.read(_opposite(view, views), start, start + _QUERIES) for view in range(views)]
+        end = len(others.rows) if references else start + len(rows[0])
         for begin in range(0, end, _REFERENCES):
-            distance = _distances(rows, others.hashes[begin : min(begin + _REFERENCES, end)])
-            query, reference = np.nonzero(distance <= radii[start : start + len(rows), None])
+            stop = min(begin + _REFERENCES, end)
+            distance = _distances(rows, [others.hashes.read(view, begin, stop) for view in range(views)])
+            query, reference = np.nonzero(distance <= radii[start : start + len(distance), None])
             found = distance[query, reference]
             _offer(queries, others, query + start, reference + begin, found, into, within=references is None)
+        done = start + len(rows[0])
+        tell(comparisons(done, len(references.rows) if references else None, views) / total)
 
 
-def search_bands(queries: Looks, references: Looks | None, into: Shortlist) -> bool:
+def search_bands(queries: Looks, references: Looks | None, into: Shortlist, tell: Tell) -> bool:
     """The same pairs within BANDED_RADIUS, and some beyond; False when MOST_LOOKUPS ended it early."""
     others = references or queries
+    views = queries.hashes.views
     radii = _radii(queries.records)
-    turned = _turned(queries.hashes)
-    lookups = 0
+    effort = _Effort(len(queries.rows), views, tell)
     for turns, most in enumerate((MOST_LOOKUPS, MOST_LOOKUPS, EXTRA_LOOKUPS)):
         probes = [sum(bits) for bits in combinations([1 << bit for bit in range(_BAND_BITS)], turns)]
-        for view in range(turned.shape[1]):
-            mine, theirs = turned[:, view], others.hashes[:, view]
-            for query, reference in _lookups(mine, theirs, probes):
-                lookups += len(query)
-                if lookups > most:
-                    return turns == 2
-                distance = np.bitwise_count(mine[query] ^ theirs[reference])
-                near = distance <= radii[query]
-                found = query[near], reference[near], distance[near]
-                _offer(queries, others, *found, into, within=references is None)
+        for view in range(views):
+            mine = queries.hashes.read(_opposite(view, views), 0, len(queries.rows))
+            theirs = others.hashes.read(view, 0, len(others.rows))
+            for start, first, counts, order in _lookups(mine, theirs, probes):
+                for query, reference in _expanded(start, first, counts, order):
+                    if not effort.allows(len(query), most):
+                        return turns == len(_PROBES) - 1
+                    distance = np.bitwise_count(mine[query] ^ theirs[reference])
+                    near = distance <= radii[query]
+                    found = query[near], reference[near], distance[near]
+                    _offer(queries, others, *found, into, within=references is None)
+                effort.step()
     return True
+
+
+class _Effort:
+    """What a banded search has done: by steps, each a probe for some queries, and by the lookups that they took."""
+
+    def __init__(self, queries: int, views: int, tell: Tell) -> None:
+        self._steps = sum(_PROBES) * views * _BANDS * -(-queries // _BAND_QUERIES)
+        self._done = self._lookups = 0
+        self._told = 0.0
+        self._tell = tell
+
+    def step(self) -> None:
+        self._done += 1
+        self._say(self._done / self._steps)
+
+    def allows(self, lookups: int, most: int) -> bool:
+        self._lookups += lookups
+        self._say(self._lookups / most)
+        return self._lookups <= most
+
+    def _say(self, share: float) -> None:
+        self._told = max(self._told, min(share, 1.0))
+        self._tell(self._told)
 
 
 def _offer(
     queries: Looks,
     others: Looks,
     query: Rows,
-    reference: Rows,
+    reference: Rows | Places,
     distance: NDArray[np.uint8],
     into: Shortlist,
     within: bool,
@@ -165,40 +217,44 @@ def _radii(records: Records) -> NDArray[np.uint8]:
     return np.asarray(RADII, np.uint8)[kind]
 
 
-def _turned(hashes: Hashes) -> Hashes:
-    """So that the view of one picture stands where the opposite view of the other one does."""
-    return np.ascontiguousarray(hashes[:, OPPOSITE[: hashes.shape[1]]])
+def _opposite(view: int, views: int) -> int:
+    """The view of one picture that shows what `view` of a copy displaced the other way does."""
+    return int(OPPOSITE[view]) if views > 1 else view
 
 
-def _distances(rows: Hashes, references: Hashes) -> NDArray[np.uint8]:
+def _distances(rows: Sequence[Hashes], references: Sequence[Hashes]) -> NDArray[np.uint8]:
     """(rows, references): over the views, the least number of bits that differ."""
-    least = np.full((len(rows), len(references)), 255, np.uint8)
+    least = np.full((len(rows[0]), len(references[0])), 255, np.uint8)
     differing = np.empty(least.shape, np.uint64)
     count = np.empty(least.shape, np.uint8)
-    for view in range(rows.shape[1]):
-        np.bitwise_xor(rows[:, view, None], references[None, :, view], out=differing)
+    for mine, theirs in zip(rows, references, strict=True):
+        np.bitwise_xor(mine[:, None], theirs, out=differing)
         np.minimum(least, np.bitwise_count(differing, out=count), out=least)
     return least
 
 
-def _lookups(mine: Hashes, theirs: Hashes, probes: list[int]) -> Iterator[tuple[Rows, Rows]]:
-    """Pairs of rows that agree in a band, but for the probe's bit."""
+def _lookups(mine: Hashes, theirs: Hashes, probes: list[int]) -> Iterator[tuple[int, Rows, Rows, Places]]:
+    """For each band, probe and piece of the queries (from the row given on): an order of the references, and where in
+    it those that agree with each query but for the probe's bits begin, and how many they are.
+    """
+    wanted, keys = (hashes.view(np.uint16).reshape(-1, _BANDS) for hashes in (mine, theirs))
     for band in range(_BANDS):
-        shift, mask = np.uint64(band * _BAND_BITS), np.uint64((1 << _BAND_BITS) - 1)
-        keys = (theirs >> shift & mask).astype(np.uint16)
-        order = np.argsort(keys, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=1 << _BAND_BITS))])
-        wanted = (mine >> shift & mask).astype(np.int64)
+        order = np.argsort(keys[:, band], kind="stable").astype(np.uint32)
+        counts = np.bincount(keys[:, band], minlength=1 << _BAND_BITS)
+        firsts = np.cumsum(counts) - counts
         for probe in probes:
-            first = starts[wanted ^ probe]
-            yield from _expanded(first, starts[(wanted ^ probe) + 1] - first, order)
+            for start in range(0, len(mine), _BAND_QUERIES):
+                bucket = wanted[start : start + _BAND_QUERIES, band] ^ np.uint16(probe)
+                yield start, firsts[bucket], counts[bucket], order
 
 
-def _expanded(first: Rows, counts: Rows, order: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """(query, order[first[query]]), (query, order[first[query] + 1]), … in bounded pieces."""
+def _expanded(query: int, first: Rows, counts: Rows, order: Places) -> Iterator[tuple[Rows, Places]]:
+    """(query, order[first[0]]), (query, order[first[0] + 1]), …, (query + 1, order[first[1]]), … in bounded pieces."""
     ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    for start in range(0, total, _LOOKUPS_AT_ONCE):
-        places = np.arange(start, min(start + _LOOKUPS_AT_ONCE, total))
-        query = np.searchsorted(ends, places, side="right")
-        yield query, order[first[query] + places - (ends[query] - counts[query])]
+    offset = first - (ends - counts)
+    for start in range(0, int(ends[-1]), _LOOKUPS_AT_ONCE):
+        stop = min(start + _LOOKUPS_AT_ONCE, int(ends[-1]))
+        low, high = np.searchsorted(ends, start, side="right"), np.searchsorted(ends, stop) + 1
+        some = np.minimum(ends[low:high], stop) - np.maximum(ends[low:high] - counts[low:high], start)
+        row = np.repeat(np.arange(low, high), some)
+        yield row + query, order[np.arange(start, stop) + offset[row]]

@@ -15,7 +15,7 @@ alike. Of the 1,797 digits of 8x8 pixels 9 (0.5 %) are, eight of them ones. No l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -24,10 +24,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.imports.candidates import EXHAUSTIVE, Rows
-from worker.imports.fingerprints import Fingerprints, first_equal
-from worker.imports.near_duplicates import Found, distinct, hash_comparisons, search
+from worker.imports.candidates import EXHAUSTIVE, EXHAUSTIVE_SECONDS, LOOKUP_SECONDS, MOST_LOOKUPS, Rows
+from worker.imports.fingerprints import Fingerprints, repeats
+from worker.imports.near_duplicates import READ_SECONDS, Found, distinct, hash_comparisons, search
+from worker.imports.perceptual import VIEWS
 from worker.imports.source import Pixels, Split
+from worker.imports.ticks import Tell, parts
 
 Search = Literal["exhaustive", "banded", "exact"]
 Read = Callable[[Split, int], Pixels]
@@ -113,39 +115,41 @@ def exact_duplicates(fingerprints: Fingerprints) -> Duplicates:
     return Duplicates(exact=_exact(fingerprints, _Places(fingerprints)), near=Repeats(), search="exact")
 
 
-def find_duplicates(fingerprints: Fingerprints, read: Read, *, exhaustive: int = EXHAUSTIVE) -> Duplicates:
+def find_duplicates(
+    fingerprints: Fingerprints, read: Read, on_progress: Tell = lambda _: None, *, exhaustive: int = EXHAUSTIVE
+) -> Duplicates:
     """`read` gives the pixels of an image that was added; small images are read about twice, others when in doubt.
 
-    Memory: about 120 MB, and 130 bytes a small image (half of that for others), whatever the images' sizes.
+    `on_progress` takes the share that is done, often: never less than before, and 1 at the end.
+    Memory: about 120 MB, and 90 bytes an image, whatever the images' sizes.
     Beyond `exhaustive` comparisons of hashes the search is "banded" (candidates.py).
     """
     places = _Places(fingerprints)
-    near = _near(fingerprints, read, places, exhaustive)
-    return replace(near, exact=_exact(fingerprints, places))
+    near = _near(fingerprints, read, places, exhaustive, on_progress)
+    found = replace(near, exact=_exact(fingerprints, places))
+    on_progress(1.0)
+    return found
 
 
 class _Places:
     """Images of all splits under one number each: the splits one after the other."""
 
     def __init__(self, fingerprints: Fingerprints) -> None:
+        self._fingerprints = fingerprints
         self._splits = fingerprints.splits()
-        counts = [len(fingerprints.records(split)) for split in self._splits]
-        self._starts = np.cumsum([0, *counts])
-        self._labels = np.concatenate([np.zeros(0, "<i4"), *(fingerprints.records(s)["label"] for s in self._splits)])
-
-    def __len__(self) -> int:
-        return len(self._labels)
+        self._starts = np.cumsum([0, *(fingerprints.count(split) for split in self._splits)])
 
     def start(self, split: Split) -> int:
         return int(self._starts[self._splits.index(split)])
 
     def repeats(self, later: Rows, earlier: Rows, agreement: NDArray[np.float32]) -> Repeats:
         """One entry an image that repeats another. Examples: conflicts first, then across splits, then by agreement."""
+        labels = _all(self._fingerprints, "label", np.zeros(0, "<i4"))
         across = self._split(later) != self._split(earlier)
-        conflicting = self._labels[later] != self._labels[earlier]
+        conflicting = labels[later] != labels[earlier]
         telling = np.lexsort((later, -agreement, ~across, ~conflicting))[:MOST_EXAMPLES]
         pairs = (
-            Pair(self._place(first), self._place(second))
+            Pair(self._place(first, labels), self._place(second, labels))
             for first, second in zip(earlier[telling], later[telling], strict=True)
         )
         return Repeats(len(later), int(across.sum()), int(conflicting.sum()), tuple(pairs))
@@ -153,51 +157,85 @@ class _Places:
     def _split(self, positions: Rows) -> Rows:
         return np.searchsorted(self._starts, positions, side="right") - 1
 
-    def _place(self, position: int) -> Place:
+    def _place(self, position: int, labels: NDArray[np.int32]) -> Place:
         split = int(self._split(np.array([position]))[0])
-        return Place(self._splits[split], int(position - self._starts[split]), int(self._labels[position]))
+        return Place(self._splits[split], int(position - self._starts[split]), int(labels[position]))
+
+
+def _all(fingerprints: Fingerprints, field: str, none: NDArray[Any]) -> NDArray[Any]:
+    """A field of the records of all splits."""
+    return np.concatenate([none, *(fingerprints.records(split, field)[field] for split in fingerprints.splits())])
 
 
 def _exact(fingerprints: Fingerprints, places: _Places) -> Repeats:
-    digests = [fingerprints.records(split)["digest"] for split in fingerprints.splits()]
-    first = first_equal(np.concatenate([np.zeros((0, 2), "<u8"), *digests]))
-    later = np.flatnonzero(first != np.arange(len(first)))
-    return places.repeats(later, first[later], np.ones(len(later), np.float32))
+    later, first = repeats(_all(fingerprints, "digest", np.zeros((0, 2), "<u8")))
+    return places.repeats(later, first, np.ones(len(later), np.float32))
 
 
-def _near(fingerprints: Fingerprints, read: Read, places: _Places, exhaustive: int) -> Duplicates:
-    sets = {split: distinct(fingerprints.records(split), partial(read, split)) for split in fingerprints.splits()}
-    pairs: list[tuple[Split | None, Split]] = list(combinations(sets, 2)) or [(None, split) for split in sets]
-    cost = sum(hash_comparisons(sets[later], sets[earlier] if earlier else None) for earlier, later in pairs)
+def _near(fingerprints: Fingerprints, read: Read, places: _Places, exhaustive: int, on_progress: Tell) -> Duplicates:
+    splits = fingerprints.splits()
+    pairs: list[tuple[Split | None, Split]] = list(combinations(splits, 2)) or [(None, split) for split in splits]
+    reading, searching = parts(on_progress, _seconds([fingerprints.count(split) for split in splits], exhaustive))
+    tells = parts(reading, [fingerprints.count(split) for split in splits])
+    sets = {
+        split: distinct(partial(fingerprints.records, split), partial(read, split), tell)
+        for split, tell in zip(splits, tells, strict=True)
+    }
+    costs = [hash_comparisons(sets[later], sets[earlier] if earlier else None) for earlier, later in pairs]
     share = MOST_LOOKS // max(1, sum(len(sets[later]) for _, later in pairs))
     looks = min(max(share, LOOKS_AN_IMAGE[0]), LOOKS_AN_IMAGE[1])
-    agreement, partner = np.zeros(len(places), np.float32), np.zeros(len(places), np.int64)
+    banded = sum(costs) > exhaustive
+    closest = _Closest()
     searched: list[Found] = []
-    for earlier, later in pairs:
+    for (earlier, later), tell in zip(pairs, parts(searching, costs), strict=True):
         others = sets[earlier] if earlier else None
-        found = search(sets[later], others, per_image=looks, most=MOST_LOOKS, banded=cost > exhaustive)
-        order = np.argsort(found.agreement)  # of several assignments to one image, the last one stays
-        position = found.later[order] + places.start(later)
-        better = found.agreement[order] >= agreement[position]
-        agreement[position[better]] = found.agreement[order][better]
-        partner[position[better]] = found.earlier[order][better] + places.start(earlier or later)
-        searched.append(replace(found, later=position[:0], earlier=position[:0], agreement=agreement[:0]))
-    repeating = np.flatnonzero(agreement)
+        found = search(sets[later], others, tell, per_image=looks, most=MOST_LOOKS, banded=banded)
+        closest.add(found.later + places.start(later), found.earlier + places.start(earlier or later), found.agreement)
+        searched.append(replace(found, later=found.later[:0], earlier=found.earlier[:0], agreement=found.agreement[:0]))
     return Duplicates(
         exact=Repeats(),
-        near=places.repeats(repeating, partner[repeating], agreement[repeating]),
-        search="banded" if cost > exhaustive else "exhaustive",
+        near=places.repeats(*closest.pairs()),
+        search="banded" if banded else "exhaustive",
         looked_at=sum(found.looked_at for found in searched),
         note=_note(searched, looks),
     )
 
 
+def _seconds(counts: Sequence[int], exhaustive: int) -> tuple[float, float]:
+    """What reading and searching will take at most, about."""
+    images = sum(counts)
+    comparisons = images * images // 2 * VIEWS
+    searching = MOST_LOOKUPS * LOOKUP_SECONDS if comparisons > exhaustive else comparisons * EXHAUSTIVE_SECONDS
+    return READ_SECONDS * images, searching + READ_SECONDS * images
+
+
+class _Closest:
+    """Of copies that were found, the best one for each image."""
+
+    def __init__(self) -> None:
+        self._later = self._earlier = np.zeros(0, np.int64)
+        self._agreement = np.zeros(0, np.float32)
+
+    def add(self, later: Rows, earlier: Rows, agreement: NDArray[np.float32]) -> None:
+        later, earlier = np.append(self._later, later), np.append(self._earlier, earlier)
+        agreement = np.append(self._agreement, agreement)
+        order = np.lexsort((agreement, later))
+        last = np.ones(len(order), bool)
+        last[:-1] = later[order[1:]] != later[order[:-1]]
+        best = order[last]
+        self._later, self._earlier, self._agreement = later[best], earlier[best], agreement[best]
+
+    def pairs(self) -> tuple[Rows, Rows, NDArray[np.float32]]:
+        """(later, earlier, agreement), in the order of the later ones."""
+        return self._later, self._earlier, self._agreement
+
+
 def _note(searched: list[Found], looks: int) -> str | None:
-    unseen = sum(found.unseen for found in searched)
     said = []
-    if unseen:
+    if any(found.unseen for found in searched):
         said.append(
-            f"Only the {looks} most alike candidates of each image were looked at; {unseen} less alike were not."
+            f"Only the {looks} most alike candidates of each image, and {MOST_LOOKS} in all, were looked at;"
+            " others, which are less alike, were not."
         )
     if not all(found.finished for found in searched):
         said.append("The search for candidates reached its limit: near-duplicates may be missing.")

@@ -27,6 +27,7 @@ class ImportProgress:
             "eta_seconds": None,
         }
         self._began = time.monotonic()
+        self._share = 0.0
         self._written = float("-inf")
 
     def begin(self, phase: Phase, files_total: int | None = None) -> None:
@@ -34,12 +35,10 @@ class ImportProgress:
         self._state |= {"phase": phase, "files_done": 0, "bytes_done": 0, "eta_seconds": None}
         if files_total is not None:
             self._state["files_total"] = files_total
-        if phase == "comparing":
-            self._state["files_done"] = self._state["files_total"] or 0
         self._write()
 
     def checked(self, done: int) -> None:
-        """So many bytes of the upload were looked through."""
+        """So many bytes were looked through: of the upload, or of a stored copy of the same images."""
         self._state["bytes_done"] = done
         self._tick()
 
@@ -48,12 +47,22 @@ class ImportProgress:
         self._state |= {"files_done": files, "bytes_done": stored, "bytes_total": None}
         self._tick()
 
+    def compared(self, share: float) -> None:
+        """So much of the search for duplicates is done, from 0 to 1."""
+        self._share = share
+        if share >= 1:
+            self._written = float("-inf")  # the last word is always written
+        self._tick()
+
     def _tick(self) -> None:
         now = time.monotonic()
         if now - self._written < EVERY_SECONDS:
             return
         done, total = self._state["files_done"], self._state["files_total"]
-        if self._state["phase"] == "importing" and done and total:
+        if self._state["phase"] == "comparing":
+            done, total = self._share, 1.0
+            self._state["files_done"] = round(self._share * (self._state["files_total"] or 0))
+        if self._state["phase"] != "checking" and done and total:
             self._state["eta_seconds"] = round((now - self._began) / done * (total - done), 1)
         self._write()
 

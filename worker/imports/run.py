@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from core.artifacts import ArtifactStore
-from core.dataset_content import CONTACT_SHEET, DatasetContent, StoredFile, StoredSplit
+from core.dataset_content import CONTACT_SHEET, DatasetContent, StoredDataset, StoredFile, StoredSplit
 from core.errors import ArtifactCorrupt, InvalidImage
 from core.failpoints import failpoint
 from core.images import open_image, reduce_image, reduced_image, to_pixels
@@ -146,6 +146,7 @@ class _Import:
         self._sheet = ContactSheet(source.labels)
         self._corrupt = Corrupt()
         self._stored_bytes = 0
+        self._checked_bytes = 0
 
     def run(self) -> None:
         self._progress.begin("importing", self._source.files_total)
@@ -157,7 +158,7 @@ class _Import:
             splits = dict(writer.finish())
         if self._builtin is not None:
             check_counts(self._builtin, splits)
-        self._progress.begin("comparing")
+        self._progress.begin("comparing", sum(split.images for split in splits.values()))
         failpoint("import.before_compare")
         duplicates = self._find_duplicates(splits)
         content = DatasetContent(
@@ -212,19 +213,25 @@ class _Import:
     def _damaged_twin(self, digest: str) -> str | None:
         """The folder in which the same images lie already, if its files are not sound any more."""
         twin = self._ledger.write(lambda session, attempt: find_twin(session, attempt, digest))
-        if twin is None or all(
-            self._store.matches(f"{twin.path}/{file.name}", file.sha256) for file in twin.content.files
-        ):
+        if twin is None or all(self._is_sound(twin, file) for file in twin.content.files):
             return None
         print(f"the stored copy {twin.path} is damaged; this one takes its place", flush=True)
         return twin.path
 
+    def _is_sound(self, twin: StoredDataset, file: StoredFile) -> bool:
+        sound = self._store.matches(f"{twin.path}/{file.name}", file.sha256)
+        self._checked_bytes += file.bytes
+        self._progress.checked(self._checked_bytes)
+        return sound
+
     def _find_duplicates(self, splits: Mapping[Split, StoredSplit]) -> Duplicates:
         if self._builtin == BUNDLED:
             # They are imported at the first start, when somebody may be waiting; what is alike among them is known.
-            return exact_duplicates(self._fingerprints)
+            found = exact_duplicates(self._fingerprints)
+            self._progress.compared(1.0)
+            return found
         with StoredImages(self._store, self._attempt.folder, splits) as images:
-            return find_duplicates(self._fingerprints, images.read)
+            return find_duplicates(self._fingerprints, images.read, self._progress.compared)
 
     def _store_sheet(self) -> StoredFile:
         stored = self._store.put(f"{self._attempt.folder}/{CONTACT_SHEET}", self._sheet.draw())

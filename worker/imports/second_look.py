@@ -23,6 +23,7 @@ from worker.imports import tiny
 from worker.imports.candidates import Rows
 from worker.imports.perceptual import OPPOSITE, SIDE, VIEWS, Spectra, Thumbnails, spectra, thumbnail, tint
 from worker.imports.source import Pixels
+from worker.imports.ticks import Tell, Ticks
 
 ReadOne = Callable[[int], Pixels]
 
@@ -66,14 +67,15 @@ class Glimpses:
         return found
 
 
-def glimpse(read: ReadOne, rows: Rows) -> Glimpses:
-    """Reads the pictures one by one: memory does not grow with their sizes."""
+def glimpse(read: ReadOne, rows: Rows, tick: Callable[[], None]) -> Glimpses:
+    """Reads the pictures one by one, with a `tick` for each: memory does not grow with their sizes."""
     thumbnails = np.empty((len(rows), SIDE, SIDE), np.uint8)
     shapes = np.empty((len(rows), 2), np.int64)
     tints = np.empty((len(rows), 2), np.float32)
     for place, row in enumerate(rows.tolist()):
         pixels = read(row)
         thumbnails[place], shapes[place], tints[place] = thumbnail(pixels), pixels.shape[:2], tint(pixels)
+        tick()
     return Glimpses(thumbnails, shapes, tints)
 
 
@@ -86,17 +88,21 @@ def groups(shapes: NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], Rows]]:
         yield tuple(shape), order[end - count : end]
 
 
-def look_again(queries: Rows, references: Rows, read_query: ReadOne, read_reference: ReadOne) -> NDArray[np.float32]:
+def look_again(
+    queries: Rows, references: Rows, read_query: ReadOne, read_reference: ReadOne, tell: Tell
+) -> NDArray[np.float32]:
     """(pairs,): how well each pair agrees, 0 where it is no copy. A reference is read once, a query once a tile."""
     agreement = np.zeros(len(queries), np.float32)
     different, which = np.unique(references, return_inverse=True)
+    ticks = Ticks(len(different) + len(queries), tell)
     for start in range(0, len(different), _TILE):
         pairs = np.flatnonzero((which >= start) & (which < start + _TILE))
         pairs = pairs[np.argsort(queries[pairs], kind="stable")]
-        tile = glimpse(read_reference, different[start : start + _TILE])
+        tile = glimpse(read_reference, different[start : start + _TILE], ticks.one)
         for some in np.split(pairs, range(_PAIRS_AT_ONCE, len(pairs), _PAIRS_AT_ONCE)):
             mine, row = np.unique(queries[some], return_inverse=True)
-            agreement[some] = _agreement(glimpse(read_query, mine), row, tile, which[some] - start)
+            agreement[some] = _agreement(glimpse(read_query, mine, ticks.one), row, tile, which[some] - start)
+            ticks.more(len(some) - len(mine))
     return agreement
 
 

@@ -45,8 +45,6 @@ LOOK_SECONDS = 0.5
 TROUBLE_SECONDS = 1.0
 STALL_SECONDS = 60.0
 """An import that shows no progress for so long is ended: one picture should never take that long."""
-COMPARE_SECONDS = 900.0
-"""The search for duplicates tells nothing on its way."""
 SWEEP_SECONDS = 3600.0
 
 
@@ -191,9 +189,8 @@ class ImportSupervisor:
             renewed = now
             if progress != seen:
                 seen, moved = progress, now
-            patience = COMPARE_SECONDS if progress["phase"] == "comparing" else STALL_SECONDS
-            if now - moved > patience:
-                return Rejection(f"no progress for {patience:.0f} s after {seen['files_done']} files", [], 0)
+            if now - moved > STALL_SECONDS:
+                return Rejection(f"no progress for {STALL_SECONDS:.0f} s after {seen['files_done']} files", [], 0)
         return None
 
     def _log_output(self, importer: ChildProcess) -> None:
