@@ -200,12 +200,25 @@ class Client:
         self._datasets.delete(name)
 
     def _move(self, job_id: str, move: str, body: Mapping[str, Any] | None = None) -> Job:
-        return Job.parse(self._connection.json("POST", f"{_job_path(job_id)}:{move}", json=dict(body or {})))
+        return Job.parse(self._post_json(f"{_job_path(job_id)}:{move}", body or {}))
 
     def _post_spec(self, spec: Mapping[str, Any], headers: Mapping[str, str], params: Mapping[str, str]) -> Any:
-        content = json.dumps(spec, allow_nan=False).encode()
+        return self._post_json(JOBS, spec, headers, params)
+
+    def _post_json(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Any:
+        content = json.dumps(body, allow_nan=False).encode()
         return self._connection.json(
-            "POST", JOBS, headers={"Content-Type": "application/json", **headers}, params=params, content=content
+            "POST",
+            path,
+            headers={"Content-Type": "application/json", **(headers or {})},
+            params=dict(params or {}),
+            content=content,
         )
 
 

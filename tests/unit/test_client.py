@@ -245,6 +245,24 @@ class TestRetries:
             client.cancel("a1")
         assert len(script.asked) == 1
 
+    def test_moves_carry_what_is_asked_for(self, serve: Serve, pauses: Pauses) -> None:
+        url, script = serve(*[Answer(body=JOB)] * 5)
+        with Client(url, pause=pauses) as client:
+            client.cancel("a1", keep_best=True)
+            client.pause("a1")
+            client.resume("a1")
+            client.retry("a1")
+            client.retry("a1", scratch=True)
+        assert [asked.path.rpartition(":")[2] for asked in script.asked] == [
+            "cancel",
+            "pause",
+            "resume",
+            "retry",
+            "retry",
+        ]
+        bodies = [json.loads(asked.body) for asked in script.asked]
+        assert bodies == [{"keep_best": True}, {}, {}, {"from": "checkpoint"}, {"from": "scratch"}]
+
     def test_it_gives_up_after_a_few_tries(self, serve: Serve, pauses: Pauses) -> None:
         url, script = serve(Answer(503, {"detail": "not migrated", "code": "database_unavailable"}))
         with Client(url, pause=pauses) as client, pytest.raises(ApiError, match="not migrated"):
