@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,6 @@ from stack import Stack, until
 SLOW: dict[str, Any] = {"batch_size": 2, "epochs": 6}
 """An epoch takes a second or two: long enough to be killed in."""
 MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(tmp_path)
-    try:
-        yield stack
-    finally:
-        stack.close()
 
 
 def trainer_of(stack: Stack, job: str) -> psutil.Process:
