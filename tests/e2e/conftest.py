@@ -18,8 +18,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    """A kerasd of the test's own, with nothing started yet."""
-    stack = Stack(tmp_path)
+    """A kerasd of the test's own, with nothing started yet. Its worker keeps no trainer warm: most tests need but one."""
+    stack = Stack(tmp_path, KERASD_STANDBY="false")
     try:
         yield stack
     finally:

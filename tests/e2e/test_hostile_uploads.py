@@ -26,7 +26,7 @@ GOOD = {f"{kind}/{number}.png": picture(kind, number) for kind in SHAPES for num
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    limits = {"KERASD_MAX_UPLOAD_BYTES": "4000000", "KERASD_MAX_EXPANDED_BYTES": "50000000"}
+    limits = {"KERASD_MAX_UPLOAD_BYTES": "4000000", "KERASD_MAX_EXPANDED_BYTES": "50000000", "KERASD_STANDBY": "false"}
     with running_stack(tmp_path_factory.mktemp("hostile"), limits) as running:
         yield running
 
@@ -253,7 +253,7 @@ class TestKilled:
 
     @pytest.mark.parametrize("point", ["import.image", "import.before_compare", "import.before_finish"])
     def test_an_import_killed_half_way_starts_again(self, tmp_path: Path, point: str) -> None:
-        stack = Stack(tmp_path)
+        stack = Stack(tmp_path, KERASD_STANDBY="false")
         try:
             stack.start("valkey")
             stack.start("api")
@@ -282,7 +282,7 @@ class TestKilled:
             return session.scalars(select(DatasetRow.attempt).where(DatasetRow.name == name)).one_or_none() or 0
 
     def test_an_import_that_always_dies_is_rejected(self, tmp_path: Path) -> None:
-        stack = Stack(tmp_path)
+        stack = Stack(tmp_path, KERASD_STANDBY="false")
         try:
             stack.start_all(KERASD_FAILPOINT="import.image")
             upload(stack, "poison", zip_of_shapes(3))
@@ -311,7 +311,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 class TestFullDisk:
     def test_an_upload_that_does_not_fit_is_507_and_leaves_nothing(self, small_disk: Path) -> None:
         """Row 14."""
-        stack = Stack(small_disk)
+        stack = Stack(small_disk, KERASD_STANDBY="false")
         try:
             stack.start("valkey")
             stack.start("api")
@@ -341,7 +341,7 @@ class TestFullDisk:
 
     def test_a_full_database_is_503_and_sound_afterwards(self, small_disk: Path) -> None:
         """Row 14."""
-        stack = Stack(small_disk)
+        stack = Stack(small_disk, KERASD_STANDBY="false")
         filler = small_disk / "data" / "filler"
         try:
             stack.start("valkey")
