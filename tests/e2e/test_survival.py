@@ -68,6 +68,7 @@ class TestTrainerKilled:
         assert resumed["resumed_after_epoch"] >= 2
         assert not checkpoints(stack, job)
 
+    @pytest.mark.long
     def test_a_deterministic_job_ends_as_if_nothing_had_happened(self, stack: Stack) -> None:
         stack.start_all()
         spec = {**SLOW, "epochs": 4, "deterministic": True}
@@ -80,6 +81,7 @@ class TestTrainerKilled:
         assert history(stack, killed) == history(stack, straight)
         assert published_weights(stack, killed) == published_weights(stack, straight)
 
+    @pytest.mark.long
     def test_killed_between_a_checkpoint_s_file_and_its_row(self, stack: Stack) -> None:
         """Row 2: the epoch is lost with it, the one before is not."""
         stack.start("valkey")
@@ -94,6 +96,7 @@ class TestTrainerKilled:
         stack.wait_for(job, "SUCCEEDED")
         assert_whole(stack, job, 3)
 
+    @pytest.mark.long
     def test_killed_after_the_last_epoch_it_only_publishes(self, stack: Stack) -> None:
         stack.start("valkey")
         stack.start("api")
@@ -129,6 +132,7 @@ class TestDamagedCheckpoints:
         assert resumed["resumed_after_epoch"] == int(older.name.partition("-")[2])
         assert "cannot be used" in resumed["troubles"][0]
 
+    @pytest.mark.long
     def test_without_a_good_one_it_starts_again_and_says_so(self, stack: Stack) -> None:
         """Row 15."""
         job = self.stopped_after(stack, 2)
@@ -143,7 +147,13 @@ class TestDamagedCheckpoints:
 
 
 class TestWorkerStopped:
-    @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL]])
+    @pytest.mark.parametrize(
+        "signals",
+        [
+            [signal.SIGTERM],
+            pytest.param([signal.SIGTERM, signal.SIGTERM, signal.SIGKILL], marks=pytest.mark.long),
+        ],
+    )
     def test_the_job_is_given_back_and_goes_on_elsewhere(self, stack: Stack, signals: list[signal.Signals]) -> None:
         """Row 25."""
         stack.start_all()
@@ -160,6 +170,7 @@ class TestWorkerStopped:
 
 
 class TestStalled:
+    @pytest.mark.long
     def test_a_trainer_that_hangs_is_ended(self, tmp_path: Path) -> None:
         """Row 28."""
         stack = Stack(tmp_path, KERASD_STALL_SECONDS="12", KERASD_STANDBY="false")
@@ -232,6 +243,7 @@ class TestCancelKeepingTheBest:
 
 
 class TestRetry:
+    @pytest.mark.long
     @pytest.mark.parametrize(("start", "first_attempt_epochs"), [("checkpoint", True), ("scratch", False)])
     def test_a_cancelled_job_is_tried_again(self, stack: Stack, start: str, first_attempt_epochs: bool) -> None:
         stack.start_all()
