@@ -15,7 +15,8 @@ from PIL import Image
 
 from cli.failures import CommandFailed
 from core.splits import split
-from core.validation import check_spec, split_plan
+from core.validation import check_spec
+from core.views import split_plan
 
 SOURCE = Path("datasets", "data", "digits.csv.gz")
 """inside scikit-learn: 1,797 rows of 64 grey values 0-16 and the digit"""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from core.datasets import DatasetInfo
@@ -29,7 +28,6 @@ INDEX = np.dtype(
         ("reserved", "u1"),
     ]
 )
-IndexArray = NDArray[np.void]
 
 CONTACT_SHEET = "contact-sheet.png"
 

@@ -74,11 +74,6 @@ def is_picture(data: bytes) -> bool:
     return _decoder(data) is not None
 
 
-def decode_image(data: bytes, *, max_pixels: int) -> Image.Image:
-    """The picture in `data`, upright and opaque, in mode L or RGB. Raises InvalidImage."""
-    return load_image(open_image(data, max_pixels=max_pixels))
-
-
 def open_image(data: bytes, *, max_pixels: int) -> ImageFile:
     """Reads the header only: `size` is known, no pixel is decoded. Raises InvalidImage."""
     decoder = _decoder(data)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from core.dataset_content import DatasetContent, StoredDataset
 from core.datasets import BUILTIN_DATASETS
 from core.errors import DatasetExists, DatasetInUse, DatasetNotFound, DatasetNotReady
-from core.repositories.dataset_events import append_dataset_event
+from core.repositories.events import append_dataset_event
 from core.repositories.pages import Position, beyond
 from core.states import ENDED, DatasetState
 from core.tables import DatasetRow, JobRow, ViewRow, utc_now

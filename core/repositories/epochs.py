@@ -34,5 +34,8 @@ def list_epochs(session: Session, tenant: str, job_id: str, after: int = 0) -> S
     ).all()
 
 
-def delete_epochs(session: Session, tenant: str, job_id: str) -> None:
-    session.execute(delete(EpochRow).where(EpochRow.tenant_id == tenant, EpochRow.job_id == job_id))
+def delete_epochs(session: Session, tenant: str, job_id: str, after: int = 0) -> None:
+    """Those with a number above `after`."""
+    session.execute(
+        delete(EpochRow).where(EpochRow.tenant_id == tenant, EpochRow.job_id == job_id, EpochRow.epoch > after)
+    )

@@ -1,4 +1,4 @@
-"""What happened to a job, numbered without gaps so that a reader can resume where it stopped."""
+"""What happened to a job or a dataset, numbered without gaps so that a reader can resume where it stopped."""
 
 from __future__ import annotations
 
@@ -8,32 +8,38 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core.tables import EventRow, JobRow, utc_now
+from core.tables import DatasetEventRow, DatasetRow, EventRow, JobRow, utc_now
 
 
 def append_event(session: Session, tenant: str, job_id: str, kind: str, data: dict[str, Any]) -> int:
     """Adds one event; the job's row is locked until the transaction ends, so numbers and commits keep one order."""
-    sequence = session.execute(
-        update(JobRow)
-        .where(JobRow.tenant_id == tenant, JobRow.id == job_id)
-        .values(last_event=JobRow.last_event + 1, revision=JobRow.revision + 1)
-        .returning(JobRow.last_event)
-        .execution_options(synchronize_session=False)
-    ).scalar_one()
-    session.add(
-        EventRow(job_id=job_id, sequence=sequence, tenant_id=tenant, kind=kind, data=data, created_at=utc_now())
-    )
+    event = {"tenant_id": tenant, "kind": kind, "data": data, "created_at": utc_now()}
+    sequence = _next_number(session, JobRow, tenant, job_id)
+    session.add(EventRow(job_id=job_id, sequence=sequence, **event))
+    return sequence
+
+
+def append_dataset_event(session: Session, tenant: str, dataset_id: str, kind: str, data: dict[str, Any]) -> int:
+    """The same for a dataset."""
+    event = {"tenant_id": tenant, "kind": kind, "data": data, "created_at": utc_now()}
+    sequence = _next_number(session, DatasetRow, tenant, dataset_id)
+    session.add(DatasetEventRow(dataset_id=dataset_id, sequence=sequence, **event))
     return sequence
 
 
 def events_after(session: Session, tenant: str, job_id: str, sequence: int, limit: int) -> Sequence[EventRow]:
-    """The next events, oldest first."""
-    return session.scalars(
-        select(EventRow)
-        .where(EventRow.tenant_id == tenant, EventRow.job_id == job_id, EventRow.sequence > sequence)
-        .order_by(EventRow.sequence)
-        .limit(limit)
-    ).all()
+    """A job's next events, oldest first."""
+    mine = (EventRow.tenant_id == tenant, EventRow.job_id == job_id, EventRow.sequence > sequence)
+    return session.scalars(select(EventRow).where(*mine).order_by(EventRow.sequence).limit(limit)).all()
+
+
+def dataset_events_after(
+    session: Session, tenant: str, dataset_id: str, sequence: int, limit: int
+) -> Sequence[DatasetEventRow]:
+    """A dataset's next events, oldest first."""
+    row = DatasetEventRow
+    mine = (row.tenant_id == tenant, row.dataset_id == dataset_id, row.sequence > sequence)
+    return session.scalars(select(row).where(*mine).order_by(row.sequence).limit(limit)).all()
 
 
 def log_lines(session: Session, tenant: str, job_id: str) -> Sequence[tuple[int, str]]:
@@ -44,3 +50,13 @@ def log_lines(session: Session, tenant: str, job_id: str) -> Sequence[tuple[int,
         .order_by(EventRow.sequence)
     )
     return [(int(row.data["attempt"]), str(row.data["text"])) for row in rows]
+
+
+def _next_number(session: Session, owner: type[JobRow | DatasetRow], tenant: str, own_id: str) -> int:
+    return session.execute(
+        update(owner)
+        .where(owner.tenant_id == tenant, owner.id == own_id)
+        .values(last_event=owner.last_event + 1, revision=owner.revision + 1)
+        .returning(owner.last_event)
+        .execution_options(synchronize_session=False)
+    ).scalar_one()

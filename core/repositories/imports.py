@@ -14,8 +14,8 @@ from core.dataset_content import DatasetContent, StoredDataset
 from core.errors import FencedOut
 from core.repositories.attempts import LEASE_SECONDS
 from core.repositories.claims import Holder
-from core.repositories.dataset_events import append_dataset_event
 from core.repositories.datasets import NO_PROGRESS, stored_dataset
+from core.repositories.events import append_dataset_event
 from core.repositories.jobs import fail_waiting_jobs, start_waiting_jobs
 from core.states import DatasetState
 from core.tables import DatasetRow, ModelVersionRow, utc_now

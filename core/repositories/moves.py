@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidTransition, JobNotFound
 from core.repositories.checkpoints import forget_checkpoints
+from core.repositories.epochs import delete_epochs
 from core.repositories.events import append_event
 from core.states import HELD, Reason, State
-from core.tables import EpochRow, JobRow, utc_now
+from core.tables import JobRow, utc_now
 
 
 def request_cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool = False) -> JobRow:
@@ -84,7 +85,7 @@ def request_retry(session: Session, tenant: str, job_id: str, start: Literal["ch
     if row.dataset_id is None:
         raise InvalidTransition("the job's dataset was deleted; register it and submit the job again")
     if start == "scratch":
-        session.execute(delete(EpochRow).where(EpochRow.tenant_id == tenant, EpochRow.job_id == job_id))
+        delete_epochs(session, tenant, job_id)
         forget_checkpoints(session, tenant, job_id)
         row.best_epoch = None
         row.progress = {**row.progress, "epoch": 0}

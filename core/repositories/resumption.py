@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.repositories.attempts import Attempt, write_job
 from core.repositories.checkpoints import forget_checkpoints, list_checkpoints
-from core.repositories.epochs import EpochMetrics, list_epochs
+from core.repositories.epochs import EpochMetrics, delete_epochs, list_epochs
 from core.repositories.events import append_event
 from core.tables import EpochRow, JobRow
 
@@ -22,8 +22,7 @@ def begin_training(
     Returns the history up to there. Raises FencedOut.
     """
     write_job(session, attempt)
-    later = (EpochRow.tenant_id == attempt.tenant, EpochRow.job_id == attempt.job_id, EpochRow.epoch > epoch)
-    session.execute(delete(EpochRow).where(*later))
+    delete_epochs(session, attempt.tenant, attempt.job_id, after=epoch)
     stale = [
         checkpoint.epoch
         for checkpoint in list_checkpoints(session, attempt.tenant, attempt.job_id)

@@ -127,7 +127,8 @@ def held_out_digits(count: int) -> list[tuple[bytes, str]]:
     from sklearn.datasets import load_digits
 
     from core.splits import split
-    from core.validation import check_spec, split_plan
+    from core.validation import check_spec
+    from core.views import split_plan
 
     bundle = load_digits()
     checked = check_spec({"dataset": "digits", "architecture": "lenet"})

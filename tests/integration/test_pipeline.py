@@ -17,7 +17,8 @@ from core.jobspec import DatasetSpec
 from core.settings import Settings
 from core.splits import split
 from core.states import Reason
-from core.validation import check_spec, split_plan
+from core.validation import check_spec
+from core.views import split_plan
 from worker.datasets.images import MemoryImages, StreamedImages
 from worker.datasets.permutation import Permutation
 from worker.datasets.storage import DatasetWriter

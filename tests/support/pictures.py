@@ -10,6 +10,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from core.images import load_image, open_image
+
 SHAPES = ("disc", "square", "stripes")
 
 
@@ -51,3 +53,8 @@ def png_claiming(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def decode_image(data: bytes, *, max_pixels: int) -> Image.Image:
+    """The picture in `data`, upright and opaque, in mode L or RGB. Raises InvalidImage."""
+    return load_image(open_image(data, max_pixels=max_pixels))

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import decode_image
 from PIL import Image, ImageOps
 
 from core.errors import InvalidImage
-from core.images import decode_image, open_image, picture_pixels, reduce_image, resize_pixels, to_pixels
+from core.images import open_image, picture_pixels, reduce_image, resize_pixels, to_pixels
 
 LIMIT = 50_000_000
 FORMS = [

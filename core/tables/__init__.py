@@ -1,0 +1,32 @@
+"""The tables. Each row carries its tenant; times are UTC; leases are seconds on the database's clock."""
+
+from __future__ import annotations
+
+from core.tables.base import LOCAL_TENANT, Table, UtcDateTime, utc_now
+from core.tables.datasets import DatasetEventRow, DatasetRow, ViewRow
+from core.tables.jobs import AttemptRow, CheckpointRow, EpochRow, EvaluationRow, EventRow, IdempotencyKeyRow, JobRow
+from core.tables.models import ArtifactRow, BestRow, ModelVersionRow
+
+__all__ = [
+    "LOCAL_TENANT",
+    "SCHEMA_REVISION",
+    "ArtifactRow",
+    "AttemptRow",
+    "BestRow",
+    "CheckpointRow",
+    "DatasetEventRow",
+    "DatasetRow",
+    "EpochRow",
+    "EvaluationRow",
+    "EventRow",
+    "IdempotencyKeyRow",
+    "JobRow",
+    "ModelVersionRow",
+    "Table",
+    "UtcDateTime",
+    "ViewRow",
+    "utc_now",
+]
+
+SCHEMA_REVISION = "0003"
+"""The migration that these tables belong to; the service and workers wait until the database is there."""
