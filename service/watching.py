@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
-from fastapi import Response
+from fastapi import Depends, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
@@ -90,6 +90,19 @@ async def _wait_for_change(read: Callable[[], View], known: Sequence[str], secon
         await asyncio.sleep(POLL_SECONDS)
         view = await run_in_threadpool(read)
     return view
+
+
+def resume_after(
+    last_event_id: Annotated[str | None, Header()] = None,
+    after: Annotated[
+        str | None, Query(description="as the header Last-Event-ID, for clients that cannot set it")
+    ] = None,
+) -> int:
+    """The number of the last event that the caller has seen. Raises InvalidQuery."""
+    return parse_event_id(last_event_id or after)
+
+
+ResumeDep = Annotated[int, Depends(resume_after)]
 
 
 def parse_event_id(value: str | None) -> int:

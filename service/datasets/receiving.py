@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, suppress
@@ -14,26 +13,21 @@ from http import HTTPStatus
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from core.artifacts import ArtifactStore, Writing
+from service.multipart import MOST_FILES, MultipartReader, malformed
 from service.problems import HttpError
 
-MOST_FILES = 1024
+MOST_FIELDS = 100
 FIELD_BYTES = 1024
 BLOCK_BYTES = 1 << 20
 """collected before the parser and the disk are asked to work, away from the event loop"""
 SLOWEST_WINDOW_SECONDS = 30.0
 SLOWEST_BYTES = 32 << 10
 """A client that sends less than this in a window is not waited for."""
-LONGEST_BOUNDARY = 70
-"""as RFC 2046 says"""
 FORM_BYTES = 1 << 20
 """allowed beside the files' own bytes"""
-
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # every fault is answered, none needs a log line
 
 
 @dataclass
@@ -52,7 +46,6 @@ class Upload:
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[ReceivedFile] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
 
     @property
     def bytes(self) -> int:
@@ -73,19 +66,18 @@ async def receive_upload(request: Request, store: ArtifactStore, folder: str, li
     full; ClientDisconnect. Whatever it raises, the folder is gone afterwards.
     """
     _refuse_too_large(int(request.headers.get("content-length") or 0), limit)
-    form = _Form(store, folder, _boundary(request.headers.get("content-type", "")))
+    form = _Form(store, folder, request.headers.get("content-type", "").encode("latin-1"))
     try:
         async for block in _blocks(request, limit):
             await run_in_threadpool(form.feed, block)
-        return await run_in_threadpool(form.finish)
+        form.finish()
     except BaseException as error:
         await run_in_threadpool(form.abandon)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             detail = "the disk is full; nothing of the upload was kept"
             raise HttpError(HTTPStatus.INSUFFICIENT_STORAGE, "insufficient_storage", detail) from None
-        if isinstance(error, FormParserError):
-            raise _malformed(str(error)) from None
         raise
+    return form.upload
 
 
 async def _blocks(request: Request, limit: int) -> AsyncIterator[bytes]:
@@ -125,52 +117,17 @@ def _too_slow() -> HttpError:
     return HttpError(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", detail)
 
 
-def _boundary(content_type: str) -> bytes:
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
-    if not 0 < len(boundary) <= LONGEST_BOUNDARY:
-        raise _malformed(f"the Content-Type needs a boundary of 1 to {LONGEST_BOUNDARY} characters")
-    return boundary
-
-
-def _malformed(detail: str) -> HttpError:
-    return HttpError(HTTPStatus.BAD_REQUEST, "malformed_multipart", f"the body is not multipart/form-data: {detail}")
-
-
-class _Form:
+class _Form(MultipartReader):
     """Sorts the parts: files into the store, short fields into memory."""
 
-    def __init__(self, store: ArtifactStore, folder: str, boundary: bytes) -> None:
+    def __init__(self, store: ArtifactStore, folder: str, content_type: bytes) -> None:
+        super().__init__(content_type)
+        self.upload = Upload()
         self._store = store
         self._folder = folder
-        self._upload = Upload()
-        self._finished = False
-        self._name = self._filename = ""
-        self._header: tuple[bytes, bytes] = (b"", b"")
+        self._field = ""
         self._value = bytearray()
         self._file: tuple[AbstractContextManager[Writing], Writing] | None = None
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._header_name,
-                "on_header_value": self._header_value,
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._open,
-                "on_part_data": self._data,
-                "on_part_end": self._end,
-                "on_end": self._finish,
-            },
-        )
-
-    def feed(self, block: bytes) -> None:
-        if block:
-            self._parser.write(block)
-
-    def finish(self) -> Upload:
-        if not self._finished:
-            raise _malformed("the closing boundary is missing")
-        return self._upload
 
     def abandon(self) -> None:
         """Removes what was written."""
@@ -181,54 +138,37 @@ class _Form:
                 manager.__exit__(ClientDisconnect, ClientDisconnect(), None)
         self._store.delete(self._folder)
 
-    def _begin(self) -> None:
-        self._name = self._filename = ""
+    def begin_part(self, name: str, filename: str) -> None:
+        self._field = name[:64]
         self._value.clear()
-
-    def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header = (self._header[0] + data[start:end], self._header[1])
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header = (self._header[0], self._header[1] + data[start:end])
-
-    def _end_header(self) -> None:
-        name, value = self._header
-        self._header = (b"", b"")
-        if name.lower() == b"content-disposition":
-            options = parse_options_header(value)[1]
-            self._name = options.get(b"name", b"").decode(errors="replace")
-            self._filename = options.get(b"filename", b"").decode(errors="replace")
-
-    def _open(self) -> None:
-        if self._name != "file":
+        if name != "file":
             return
-        number = len(self._upload.files)
+        number = len(self.upload.files)
         if number == MOST_FILES:
-            raise _malformed(f"it has more than {MOST_FILES} files")
+            raise malformed(f"it has more than {MOST_FILES} files")
         path = f"{self._folder}/{number}"
         manager = self._store.writing(path)
         self._file = (manager, manager.__enter__())
         # The client's name is for people only; the file's own is made here.
-        name = self._filename.replace("\\", "/").rsplit("/", 1)[-1][:255]
+        name = filename.replace("\\", "/").rsplit("/", 1)[-1][:255]
         name = "".join(letter for letter in name if letter.isprintable()) or f"file {number}"
-        self._upload.files.append(ReceivedFile(name, path))
+        self.upload.files.append(ReceivedFile(name, path))
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
+    def part_data(self, data: bytes) -> None:
         if self._file is not None:
-            self._file[1].write(data[start:end])
+            self._file[1].write(data)
             return
-        self._value += data[start:end]
+        self._value += data
         if len(self._value) > FIELD_BYTES:
-            raise _malformed(f"the field {self._name[:64]!r} is longer than {FIELD_BYTES} bytes")
+            raise malformed(f"the field {self._field!r} is longer than {FIELD_BYTES} bytes")
 
-    def _end(self) -> None:
+    def end_part(self) -> None:
         if self._file is not None:
             (manager, writing), self._file = self._file, None
             manager.__exit__(None, None, None)
-            self._upload.files[-1].bytes = writing.bytes
-            self._upload.files[-1].sha256 = writing.sha256
-        elif len(self._upload.fields) < 100:
-            self._upload.fields[self._name[:64]] = self._value.decode(errors="replace")
-
-    def _finish(self) -> None:
-        self._finished = True
+            self.upload.files[-1].bytes = writing.bytes
+            self.upload.files[-1].sha256 = writing.sha256
+            return
+        self.upload.fields[self._field] = self._value.decode(errors="replace")
+        if len(self.upload.fields) > MOST_FIELDS:
+            raise malformed(f"it has more than {MOST_FIELDS} fields")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import structlog
 import uuid_utils
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -18,8 +18,8 @@ from starlette.requests import ClientDisconnect
 
 from core.dataset_content import Split
 from core.dataset_images import read_image
-from core.repositories.dataset_events import dataset_events_after
 from core.repositories.datasets import delete_dataset, get_dataset, get_stored, list_datasets
+from core.repositories.events import dataset_events_after
 from core.repositories.pages import Position
 from core.states import DatasetState
 from core.tables import utc_now
@@ -29,7 +29,7 @@ from service.datasets.receiving import receive_upload
 from service.datasets.registration import Registered, await_verdict, register_builtin, register_upload
 from service.datasets.schemas import DatasetOrder, DatasetPage, DatasetView, view_dataset
 from service.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token, page_limit
-from service.watching import EVENTS_A_READ, Moment, answer_watch, parse_event_id, stream_events
+from service.watching import EVENTS_A_READ, Moment, ResumeDep, answer_watch, stream_events
 
 router = APIRouter(prefix="/api/v1/datasets", tags=["datasets"])
 
@@ -107,23 +107,14 @@ def remove_dataset(name: str, context: ContextDep, tenant: TenantDep) -> None:
         context.store.delete(folder)
 
 
-async def resume_point(
-    name: str,
-    context: ContextDep,
-    tenant: TenantDep,
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[
-        str | None, Query(description="as the header Last-Event-ID, for clients that cannot set it")
-    ] = None,
-) -> int:
-    """Where the stream goes on. Checked before it starts, while an error can still be answered."""
-    await run_in_threadpool(_read, context, tenant, name)
-    return parse_event_id(last_event_id or after)
+def known_dataset(name: str, context: ContextDep, tenant: TenantDep) -> None:
+    """Looked for before a stream starts, while an error can still be answered. Raises DatasetNotFound."""
+    _read(context, tenant, name)
 
 
-@router.get("/{name}/events", response_class=EventSourceResponse)
+@router.get("/{name}/events", response_class=EventSourceResponse, dependencies=[Depends(known_dataset)])
 async def get_dataset_events(
-    name: str, context: ContextDep, tenant: TenantDep, after: Annotated[int, Depends(resume_point)]
+    name: str, context: ContextDep, tenant: TenantDep, after: ResumeDep
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: state with ids, progress without. Resumes by Last-Event-ID; ends with the import."""
     async for event in stream_events(partial(_read_moment, context, tenant, name), after, context.stopping):

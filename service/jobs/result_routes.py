@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -18,32 +17,26 @@ from core.repositories.models import get_evaluation
 from service.context import Context, ContextDep, TenantDep
 from service.jobs.curves import curves_csv, draw_curves
 from service.jobs.reading import read_job, read_moment
-from service.watching import LINGER_SECONDS, parse_event_id, stream_events
+from service.watching import LINGER_SECONDS, ResumeDep, stream_events
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
 PICTURE_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
 
 
-async def resume_point(
-    job_id: str,
-    context: ContextDep,
-    tenant: TenantDep,
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[
-        str | None, Query(description="as the header Last-Event-ID, for clients that cannot set it")
-    ] = None,
-) -> int:
-    """Where the stream goes on. Checked before it starts, while an error can still be answered."""
-    await run_in_threadpool(read_job, context, tenant, job_id)
-    return parse_event_id(last_event_id or after)
+def known_job(job_id: str, context: ContextDep, tenant: TenantDep) -> None:
+    """Looked for before a stream starts, while an error can still be answered. Raises JobNotFound."""
+    read_job(context, tenant, job_id)
 
 
-@router.get("/{job_id}/events", response_class=EventSourceResponse)
+@router.get("/{job_id}/events", response_class=EventSourceResponse, dependencies=[Depends(known_job)])
 async def get_events(
-    job_id: str, context: ContextDep, tenant: TenantDep, after: Annotated[int, Depends(resume_point)]
+    job_id: str, context: ContextDep, tenant: TenantDep, after: ResumeDep
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events: state, epoch, log and warning with ids, progress without. Resumes by Last-Event-ID."""
+    """Server-sent events: state, epoch, log, warning and checkpoint with ids, progress without.
+
+    Resumes by Last-Event-ID.
+    """
     read = partial(read_moment, context, tenant, job_id)
     async for event in stream_events(read, after, context.stopping, LINGER_SECONDS):
         yield event

@@ -18,7 +18,8 @@ from core.repositories.jobs import create_job, dataset_warnings, duplicate_warni
 from core.repositories.views import claim_view_name, view_conflict
 from core.states import DatasetState
 from core.tables import DatasetRow
-from core.validation import CheckedSpec, Lookup, builtin_dataset, check_spec, view_name
+from core.validation import CheckedSpec, Lookup, builtin_dataset, check_spec
+from core.views import view_name
 from service.context import Context, JsonBody
 from service.jobs.schemas import ValidationView, view_job, view_validation
 

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from http import HTTPStatus
-
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 
 from core.errors import Fault, InvalidInput
-from service.problems import HttpError
-
-MOST_FILES = 1024
-
-# It writes a line of each malformed body, which the answer explains already.
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+from service.multipart import MOST_FILES, MultipartReader
 
 
 def file_parts(body: bytes, content_type: bytes) -> Sequence[bytes]:
@@ -23,76 +13,36 @@ def file_parts(body: bytes, content_type: bytes) -> Sequence[bytes]:
 
     Raises HttpError (400) for a body that is not multipart, InvalidInput for other parts, none or too many.
     """
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
-    if not boundary:
-        raise _malformed("the Content-Type has no boundary")
-    parts = _Parts()
-    try:
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": parts.begin,
-                "on_header_field": parts.header_name,
-                "on_header_value": parts.header_value,
-                "on_header_end": parts.end_header,
-                "on_part_data": parts.content,
-                "on_part_end": parts.end,
-                "on_end": parts.finish,
-            },
-        )
-        parser.write(body)
-    except FormParserError as error:
-        raise _malformed(str(error)) from None
-    if not parts.finished:
-        raise _malformed("the closing boundary is missing")
+    parts = _Files(content_type)
+    parts.feed(body)
+    parts.finish()
     return parts.checked()
 
 
-def _malformed(detail: str) -> HttpError:
-    return HttpError(HTTPStatus.BAD_REQUEST, "malformed_multipart", f"the body is not multipart/form-data: {detail}")
+class _Files(MultipartReader):
+    """Collects the parts."""
 
-
-class _Parts:
-    """Collects the parts that the parser finds."""
-
-    def __init__(self) -> None:
-        self.finished = False
+    def __init__(self, content_type: bytes) -> None:
+        super().__init__(content_type)
         self._files: list[bytes] = []
         self._faults: list[Fault] = []
-        self._name = b""
-        self._header = (b"", b"")
+        self._part = ""
         self._pieces: list[bytes] = []
 
-    def begin(self) -> None:
-        self._name, self._pieces = b"", []
+    def begin_part(self, name: str, filename: str) -> None:
+        self._part, self._pieces = name, []
         if len(self._files) == MOST_FILES:
             raise InvalidInput(f"the body has more than {MOST_FILES} files", [Fault("/file", "too many files")])
 
-    def header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header = (self._header[0] + data[start:end], self._header[1])
+    def part_data(self, data: bytes) -> None:
+        self._pieces.append(data)
 
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header = (self._header[0], self._header[1] + data[start:end])
-
-    def end_header(self) -> None:
-        name, value = self._header
-        self._header = (b"", b"")
-        if name.lower() == b"content-disposition":
-            self._name = parse_options_header(value)[1].get(b"name", b"")
-
-    def content(self, data: bytes, start: int, end: int) -> None:
-        self._pieces.append(data[start:end])
-
-    def end(self) -> None:
-        if self._name == b"file":
+    def end_part(self) -> None:
+        if self._part == "file":
             self._files.append(b"".join(self._pieces))
         elif len(self._faults) < MOST_FILES:
-            name = self._name.decode(errors="replace")
-            self._faults.append(Fault(f"/{name}", "unknown part; images go into parts named file", "unknown_field"))
-
-    def finish(self) -> None:
-        self.finished = True
+            detail = "unknown part; images go into parts named file"
+            self._faults.append(Fault(f"/{self._part}", detail, "unknown_field"))
 
     def checked(self) -> Sequence[bytes]:
         if not self._files:

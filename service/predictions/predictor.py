@@ -90,10 +90,6 @@ class Predictor:
     """what one image took, warm"""
 
     @property
-    def slow(self) -> bool:
-        return self.seconds > SLOW_SECONDS
-
-    @property
     def batch(self) -> int:
         """How many images to run at once: enough to be efficient, few enough to bound memory."""
         height, width, channels = self.input_shape
