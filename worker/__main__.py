@@ -19,6 +19,7 @@ from core.tables import SCHEMA_REVISION
 from worker.app import listen, worker_app
 from worker.imports.supervisor import ImportSupervisor
 from worker.supervisor import Supervisor
+from worker.work_loop import WorkLoop
 
 SCHEMA_POLL_SECONDS = 0.2
 JOIN_SECONDS = 10.0
@@ -39,7 +40,7 @@ def main() -> None:
     supervisor = Supervisor(settings, database)
     # Two, so that a small upload need not wait for a large one.
     imports = [ImportSupervisor(settings, database, supervisor.wake, keeps_house=first) for first in (True, False)]
-    parts: list[Supervisor | ImportSupervisor] = [supervisor, *imports]
+    parts: list[WorkLoop] = [supervisor, *imports]
     # Daemons, so that one stuck in a dead network cannot keep the process from ending.
     threads = [
         threading.Thread(target=run_or_end, args=(part.run,), name=type(part).__name__, daemon=True) for part in parts

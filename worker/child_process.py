@@ -17,7 +17,7 @@ from typing import IO
 
 import psutil
 
-from worker.trainer import READY_LINE
+from worker.host import READY_LINE
 
 LOG_LIMIT = 64 * 1024
 """Characters kept of what one attempt prints; the rest is counted."""

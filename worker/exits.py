@@ -1,4 +1,4 @@
-"""What a trainer's exit tells, when it did not record an end itself."""
+"""What the exit of a trainer or importer tells."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from core.states import Reason
 NATIVE_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS})
 NATIVE_CRASH_TRIES = 2
 
+ENDED = 0
+"""Exit code: the end of the attempt is in the database."""
+FENCED_OUT = 3
+"""Exit code: another attempt owns the job or import; nothing was written."""
 NO_DATABASE = 4
 """Exit code of an importer: the database stayed away for longer than a lease."""
 

@@ -20,11 +20,10 @@ from core.database import Database
 from core.errors import FencedOut
 from core.repositories.imports import ImportAttempt, Rejection, reject_import
 from core.settings import Settings
-from worker.exits import NO_DATABASE
-from worker.host import die_with_parent
+from worker.exits import ENDED, FENCED_OUT, NO_DATABASE
+from worker.host import die_with_parent, leave
 from worker.imports.run import describe, run_import
 from worker.ledger import ImportLedger
-from worker.trainer import ENDED, FENCED_OUT, leave
 
 
 def main() -> int:

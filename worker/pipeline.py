@@ -14,7 +14,7 @@ from core.dataset_content import Split, StoredDataset
 from core.jobspec import DatasetSpec
 from core.settings import Settings
 from core.splits import Indices, split
-from core.validation import chosen_classes, split_plan
+from core.views import chosen_classes, split_plan
 from worker.datasets.images import Images, MemoryImages, SplitImages
 from worker.datasets.permutation import Permutation
 from worker.datasets.reader import Labels

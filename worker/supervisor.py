@@ -6,11 +6,9 @@ jobs back from workers that are gone. It never imports TensorFlow.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import asdict
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from core.database import Database
 from core.errors import FencedOut
@@ -23,48 +21,31 @@ from worker.host import this_holder
 from worker.memory import count_oom_kills
 from worker.reconciler import release_lost_attempts
 from worker.trainer import Assignment
+from worker.work_loop import WorkLoop
 
 log = structlog.get_logger("kerasd.worker")
 
-TROUBLE_SECONDS = 1.0
 
-
-class Supervisor:
-    """Runs one attempt at a time. `run` blocks its thread until `stop`; `wake` and `stop` come from others."""
+class Supervisor(WorkLoop):
+    """Runs one attempt at a time."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__()
         self._settings = settings
         self._database = database
         self._holder = this_holder()
-        self._woken = threading.Event()
-        self._stopping = threading.Event()
         self._standby: ChildProcess | None = None
-
-    def wake(self) -> None:
-        """Something may have changed: a new job, a cancel, a trainer's end."""
-        self._woken.set()
-
-    def stop(self) -> None:
-        """Ends `run` soon; a running attempt gives its job back."""
-        self._stopping.set()
-        self._woken.set()
 
     def run(self) -> None:
         sweep_scratch(self._settings.scratch)
         self._prepare_standby()
         try:
-            while not self._stopping.is_set():
-                try:
-                    self._work_once()
-                except DBAPIError as error:
-                    log.warning("the database does not answer; trying again", error=str(error.orig))
-                    self._stopping.wait(TROUBLE_SECONDS)
+            super().run()
         finally:
             if self._standby is not None:
                 self._standby.kill()
 
-    def _work_once(self) -> None:
-        self._woken.clear()
+    def work_once(self) -> None:
         release_lost_attempts(self._database, self._holder)
         with self._database.transaction() as session:
             claim = claim_next(session, self._holder)

@@ -11,17 +11,11 @@ import os
 import sys
 import traceback
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from core.database import Database  # before TensorFlow, whose own SQLite it must not get
-from worker.host import die_with_parent
-
-ENDED = 0
-"""Exit code: the attempt's end is in the database."""
-FENCED_OUT = 3
-"""Exit code: another attempt owns the job; nothing was written."""
-
-READY_LINE = "kerasd trainer ready"
+from worker.exits import ENDED, FENCED_OUT
+from worker.host import READY_LINE, die_with_parent, leave
 
 
 @dataclass(frozen=True)
@@ -115,13 +109,6 @@ def explain(error: Exception) -> Any:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return TrainingFailure(Reason.DISK_FULL, "the disk is full; free space and submit the job again")
     return TrainingFailure(Reason.INTERNAL_ERROR, f"{text}; the job's log has the traceback")
-
-
-def leave(code: int) -> NoReturn:
-    """Exits at once: TensorFlow's teardown takes a second and has nothing left to save."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,8 @@ class _Import:
             splits = dict(writer.finish())
         if self._builtin is not None:
             check_counts(self._builtin, splits)
-        self._progress.begin("comparing", sum(split.images for split in splits.values()))
+        images = sum(split.images for split in splits.values())
+        self._progress.begin("comparing", images)
         failpoint("import.before_compare")
         duplicates = self._find_duplicates(splits)
         content = DatasetContent(
@@ -172,12 +173,12 @@ class _Import:
             reduced_to=self._settings.stored_side,
             contact_sheet=self._store_sheet(),
         )
-        judgement = self._judge(content, duplicates)
+        judgement = judge(content, duplicates, self._corrupt.total)
         imported = Imported(content, writer.digest(), self._report(judgement, duplicates))
         failpoint("import.before_finish")
         damaged = self._damaged_twin(imported.digest)
         state = self._ledger.write(lambda session, attempt: finish_import(session, attempt, imported, damaged))
-        print(f"{state}: {self._progress_total(content)} images in {len(content.labels)} classes", flush=True)
+        print(f"{state}: {images} images in {len(content.labels)} classes", flush=True)
 
     def _read(self, writer: DatasetWriter) -> None:
         for done, item in enumerate(self._source.items(), start=1):
@@ -237,9 +238,6 @@ class _Import:
         stored = self._store.put(f"{self._attempt.folder}/{CONTACT_SHEET}", self._sheet.draw())
         return StoredFile(name=CONTACT_SHEET, bytes=stored.bytes, sha256=stored.sha256)
 
-    def _judge(self, content: DatasetContent, duplicates: Duplicates) -> Judgement:
-        return judge(content, duplicates, self._corrupt.total)
-
     def _report(self, judgement: Judgement, duplicates: Duplicates) -> dict[str, Any]:
         return {
             "on_corrupt": self._options.on_corrupt,
@@ -248,7 +246,3 @@ class _Import:
             "warnings": judgement,
             "duplicates": duplicates.to_json(),
         }
-
-    @staticmethod
-    def _progress_total(content: DatasetContent) -> int:
-        return sum(split.images for split in content.splits.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,53 +36,34 @@ from worker.imports.builtin import BUNDLED
 from worker.imports.sweeper import sweep_caches, sweep_store
 from worker.ledger import Ledger
 from worker.memory import count_oom_kills
+from worker.work_loop import WorkLoop
 
 log = structlog.get_logger("kerasd.worker")
 
 RENEW_SECONDS = 2.0
 LOOK_SECONDS = 0.5
-TROUBLE_SECONDS = 1.0
 STALL_SECONDS = 60.0
 """An import that shows no progress for so long is ended: one picture should never take that long."""
 SWEEP_SECONDS = 3600.0
 
 
-class ImportSupervisor:
-    """Runs one import at a time. `run` blocks its thread until `stop`; `wake` and `stop` come from others."""
+class ImportSupervisor(WorkLoop):
+    """Runs one import at a time."""
 
     def __init__(
         self, settings: Settings, database: Database, on_end: Callable[[], None], *, keeps_house: bool
     ) -> None:
         """`on_end` is told when an import has ended; one of a worker's import supervisors `keeps_house`."""
+        super().__init__()
         self._settings = settings
         self._database = database
         self._store = ArtifactStore(settings.artifacts)
         self._holder = this_holder()
-        self._woken = threading.Event()
-        self._stopping = threading.Event()
         self._swept = float("-inf")
         self._keeps_house = keeps_house
         self._on_end = on_end
 
-    def wake(self) -> None:
-        """Something may have changed: a new dataset, an importer's end."""
-        self._woken.set()
-
-    def stop(self) -> None:
-        """Ends `run` soon; a running import is given back."""
-        self._stopping.set()
-        self._woken.set()
-
-    def run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._work_once()
-            except DBAPIError as error:
-                log.warning("the database does not answer; trying again", error=str(error.orig))
-                self._stopping.wait(TROUBLE_SECONDS)
-
-    def _work_once(self) -> None:
-        self._woken.clear()
+    def work_once(self) -> None:
         self._keep_house()
         self._take_back_lost()
         with self._database.transaction() as session:
