@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,6 +141,42 @@ class TestUpload:
         ) as answer:
             rest = [line for line in answer.iter_lines() if line.startswith("id: ")]
         assert rest == [f"id: {ids[-1]}"]
+
+    def test_an_unchanged_one_is_304_and_a_change_is_waited_for(self, stack: Stack) -> None:
+        known = upload(stack, "watched", zip_of_shapes(6)).headers["ETag"]
+        seen = {known}
+        while (dataset := self.next_version(stack, "watched", known)) and dataset["state"] == "IMPORTING":
+            assert dataset["etag"] not in seen
+            known = dataset["etag"]
+            seen.add(known)
+        headers = {"If-None-Match": f'"other", W/{dataset["etag"]}'}
+        assert stack.http.get("/api/v1/datasets/watched", headers=headers).status_code == 304
+
+    def next_version(self, stack: Stack, name: str, known: str) -> dict[str, Any]:
+        answer = stack.http.get(f"/api/v1/datasets/{name}", headers={"If-None-Match": known, "Prefer": "wait=30"})
+        if answer.status_code == 304:  # it had ended already
+            answer = stack.http.get(f"/api/v1/datasets/{name}")
+        dataset: dict[str, Any] = answer.json()
+        return dataset
+
+    def test_the_command_line_takes_a_folder(self, stack: Stack, tmp_path: Path) -> None:
+        for kind in SHAPES:
+            (tmp_path / "My Photos" / kind).mkdir(parents=True)
+            for number in range(4):
+                (tmp_path / "My Photos" / kind / f"{number}.png").write_bytes(picture(kind, number))
+        kerasd = Path(sys.executable).with_name("kerasd")
+        added = subprocess.run(
+            [kerasd, "dataset", "add", tmp_path / "My Photos", "--url", stack.url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert added.returncode == 0, added.stdout + added.stderr
+        assert "READY" in added.stdout
+        shown = subprocess.run(
+            [kerasd, "dataset", "show", "my-photos", "--url", stack.url], capture_output=True, text=True, check=True
+        )
+        assert all(kind in shown.stdout for kind in SHAPES)
 
     def test_an_unusable_form_is_told_at_once(self, stack: Stack) -> None:
         answer = upload(stack, "Not A Name", zip_of_shapes(3), on_corrupt="ignore", colour="blue")

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from stack import until
 
 from client import ApiError, Client, Unreachable
 
@@ -23,16 +23,6 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 40.0
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs prctl of Linux")
-
-
-def until(condition: Callable[[], Any], seconds: float, what: str, log: Callable[[], str]) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = condition()
-        if answer:
-            return answer
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}\n{log()}")
 
 
 class Up:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import rows
+from archives import example, write_records, write_tar
 from datasets import HOLDER, cifar100_archive, import_files, register, row_of, stored
-from pictures import SHAPES, zip_of_shapes
+from pictures import SHAPES, picture, zip_of_shapes
 from sqlalchemy import update
 
 from core.artifacts import ArtifactStore
@@ -36,8 +37,10 @@ from core.repositories.imports import (
 )
 from core.repositories.views import claim_view_name, view_conflict
 from core.settings import Settings
+from core.splits import SplitCounts
 from core.states import DatasetState
 from core.tables import LOCAL_TENANT, DatasetRow
+from core.validation import check_spec
 from worker.importer import import_dataset
 from worker.imports.downloads import DownloadFailed, RemoteFile, have_file
 from worker.imports.supervisor import assignment_of
@@ -139,6 +142,33 @@ class TestImport:
             assert delete_dataset(session, LOCAL_TENANT, "photos") == [f"uploads/{first.id}"]
         with database.transaction() as session:
             assert delete_dataset(session, LOCAL_TENANT, "same-photos") == [f"uploads/{second.id}", first.path]
+
+    def test_shards_of_tfrecord_are_one_dataset_with_their_own_splits(
+        self, database: Database, settings: Settings, tmp_path: Path
+    ) -> None:
+        shards = []
+        for name, first in (("train-00000-of-00002", 0), ("train-00001-of-00002", 6), ("test-00000-of-00001", 12)):
+            examples = [
+                example(picture(SHAPES[n % 2], n), n % 2, SHAPES[n % 2].encode()) for n in range(first, first + 6)
+            ]
+            shards.append(write_records(tmp_path / f"{name}.tfrecord", examples))
+        content = stored(import_files(database, settings, "shards", *shards)).content
+        assert content.labels == SHAPES[:2]
+        assert {name: split.class_counts for name, split in content.splits.items()} == {"train": (6, 6), "test": (3, 3)}
+
+    def test_folders_of_splits_are_kept(self, database: Database, settings: Settings, tmp_path: Path) -> None:
+        counts = {"train": 8, "validation": 3, "test": 2}
+        members = {
+            f"{split}/{kind}/{number}.png": picture(kind, 100 * index + number)
+            for index, (split, count) in enumerate(counts.items())
+            for kind in SHAPES
+            for number in range(count)
+        }
+        row = import_files(database, settings, "folders", write_tar(tmp_path / "folders.tar.gz", members))
+        info = stored(row).content.info("folders")
+        assert (info.train_counts, info.validation_counts, info.test_counts) == ((8,) * 3, (3,) * 3, (2,) * 3)
+        checked = check_spec({"dataset": "folders", "architecture": "lenet"}, lambda name: info)
+        assert checked.counts == SplitCounts(24, 9, 6)
 
     def test_large_pictures_are_reduced_in_proportion(
         self, database: Database, settings: Settings, tmp_path: Path
@@ -285,7 +315,6 @@ class TestBuiltin:
 
     def test_jobs_wait_for_it_and_fail_with_it(self, database: Database, settings: Settings) -> None:
         from core.repositories.jobs import create_job
-        from core.validation import check_spec
 
         checked = check_spec({"dataset": "mnist", "architecture": "lenet"})
         with database.transaction() as session:
