@@ -29,9 +29,6 @@ from service.predictions.served import BEST, Model, Served, Unloadable
 log = structlog.get_logger("kerasd.predict")
 
 POLL_SECONDS = 0.5
-FRESH_SECONDS = 0.1
-"""A miss looks again unless the database was read this short a time before it."""
-
 RETRY_SECONDS = 5.0
 """between tries to load a version that could not be loaded"""
 
@@ -83,7 +80,7 @@ class Catalogue:
             return await self._numbered(architecture, query.dataset, query.version)
         predictor = self._served.find(architecture, query.dataset)
         if predictor is None:
-            await self._refresh_unless_fresh()
+            await self._look_again()
             predictor = self._served.find(architecture, query.dataset)
         if predictor is None:
             raise _no_model(architecture, query.dataset)
@@ -95,7 +92,7 @@ class Catalogue:
             raise InvalidQuery("the query has a fault", [fault])
         view = view or self._served.only_view(architecture)
         if view is None:
-            await self._refresh_unless_fresh()
+            await self._look_again()
             view = self._served.only_view(architecture)
         if view is None:
             raise _no_model(architecture, view)
@@ -148,13 +145,14 @@ class Catalogue:
                 log.exception("following the models failed")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _refresh_unless_fresh(self) -> None:
-        await self._refresh(time.monotonic() - FRESH_SECONDS)
+    async def _look_again(self) -> None:
+        """Reads the database once more: whoever saw a job SUCCEEDED must find its model. Misses share a reading."""
+        await self._refresh(time.monotonic())
         if self._trouble is not None:
             raise self._trouble.with_traceback(None)  # raised again and again, it would collect all their lines
 
     async def _refresh(self, since: float = float("inf")) -> None:
-        """Reads the database, unless that was last begun after `since`. Only one does so at a time."""
+        """Reads the database, unless that was begun after `since`. Only one does so at a time."""
         async with self._refreshing:
             if self._refreshed < since:
                 await asyncio.get_running_loop().run_in_executor(self._follower, self._read_database)

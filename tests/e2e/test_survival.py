@@ -14,8 +14,8 @@ import pytest
 from onnx import numpy_helper
 from stack import Stack, until
 
-SLOW: dict[str, Any] = {"batch_size": 2, "epochs": 6}
-"""An epoch takes a second or two: long enough to be killed in."""
+SLOW: dict[str, Any] = {"batch_size": 4, "epochs": 6}
+"""An epoch takes about a second: long enough to be killed in."""
 MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 

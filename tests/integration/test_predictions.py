@@ -159,6 +159,17 @@ class TestCost:
         assert statuses == [200] * 8 + [503] * 4
 
 
+class TestNewModels:
+    def test_one_is_found_right_after_a_miss(
+        self, settings: Settings, database: Database, store: ArtifactStore
+    ) -> None:
+        """Whoever sees a job SUCCEEDED may predict at once, however short a time ago the database was read."""
+        with TestClient(create_app(settings)) as api:
+            problem(predict(api, png(Image.new("L", (SIDE, SIDE)))), 404, "no_model")
+            publish(database, store)
+            assert predict(api, png(Image.new("L", (SIDE, SIDE)))).status_code == 200
+
+
 class TestOldVersions:
     @pytest.fixture
     def loads(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
