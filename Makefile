@@ -10,7 +10,7 @@ TOOLS := $(VENV)/.tools
 INSTALLED := $(VENV)/.installed
 PACKAGES := core service worker migrations cli client
 
-.PHONY: help install demo test faults check bench clean locks
+.PHONY: help install demo test faults gpu-check check bench clean locks
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[36mmake %-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test: install ## Run all tests; ARGS="tests/unit -k locks" narrows them
 
 faults: install ## Run the fault tests that take too long for every run
 	@$(BIN)/python -m pytest -m long tests/e2e $(ARGS)
+
+gpu-check: install ## Train, kill, resume and predict on the GPU of this machine, if it has one
+	@if $(BIN)/python -m worker.gpus; then $(BIN)/python -m pytest -m gpu tests/gpu $(ARGS); fi
 
 check: install ## Lint, types, import contracts, migrations, locks: what CI runs before the tests
 	$(BIN)/ruff format --check .

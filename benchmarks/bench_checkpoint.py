@@ -58,7 +58,7 @@ def main() -> None:
         (32, 32, 3),
         noise.integers(0, 256, (IMAGES, 32, 32, 3), np.uint8),
     )
-    network = compiled_network(checked)
+    network = compiled_network(checked, ["CPU:0"])
     with tempfile.TemporaryDirectory() as folder:
         best = BestEpoch(checked.spec.objective.resolved())
         checkpointer = Checkpointer(ArtifactStore(str(Path(folder))), Attempt("local", "job", 1), best, 2)

@@ -45,9 +45,12 @@ def up(
         data: folder for everything that is kept; default: KERASD_DATA_DIR or ./kerasd-data.
         host: address that the API listens on; default: KERASD_HOST or 127.0.0.1.
         port: port that the API listens on, 0 for any free one; default: KERASD_PORT or 8000.
-        workers: how many jobs train at the same time.
+        workers: worker processes, which divide the processors. One trains several small jobs side by side (KERASD_SLOTS).
     """
     settings = load_settings(data_dir=data, host=host, port=port)
+    if workers > 1:
+        threads = (settings.threads or os.cpu_count() or 1) // workers
+        settings = settings.model_copy(update={"threads": max(1, threads)})
     with held_folder(settings.data_dir), closing(open_listener(settings.host, settings.port)) as listener:
         plans = planned_parts(settings, listener.fileno(), workers)
         return supervise(settings, listener, plans)
@@ -98,6 +101,7 @@ def _environment(settings: Settings, port: int) -> Mapping[str, str]:
         "KERASD_DATA_DIR": str(settings.data_dir),
         "KERASD_HOST": settings.host,
         "KERASD_PORT": str(port),
+        **({"KERASD_THREADS": str(settings.threads)} if settings.threads else {}),
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",  # as -P, for what the parts start in turn
     }

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from core.objective import Direction, Objective
 from core.optimizers import OptimizerSpec
+from core.queues import MOST_DEVICES, Queue
 from core.recipes import ArchitectureSpec
 from core.schema import Schema
 
@@ -110,7 +111,10 @@ class JobSpec(Schema):
     publish: Literal["best", "last"] = "best"
     """which epoch's weights are evaluated and published"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    devices: Annotated[int, Field(ge=1, le=MOST_DEVICES)] = 1
+    """how many GPUs of one machine share each batch; on a CPU, virtual devices that do so"""
+    queue: Queue | None = None
+    """cpu or gpu: the workers that may take the job; null: any"""
     seed: Seed = 0
     """decides initial weights and data order: everything but the split"""
     deterministic: bool = False

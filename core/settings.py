@@ -9,19 +9,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
 )
+
+from core.queues import Queue
 
 UNIX_SOCKET_PATH_LIMIT = 100
 """sun_path holds 108 bytes on Linux and 104 on macOS, the terminator included."""
 
 SECRETS_DIR = Path("/run/secrets")
 """Containers find secrets here: the file `kerasd_database_url` holds what KERASD_DATABASE_URL would."""
+
+
+def _listed(value: object) -> object:
+    """`cpu,gpu` as a tuple."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
@@ -58,6 +67,20 @@ class Settings(BaseSettings):
         256 << 20, ge=0, description="training images that a trainer keeps in memory; more are read as needed"
     )
     max_image_pixels: int = Field(50_000_000, ge=1, description="most pixels an image may have")
+    queues: Annotated[tuple[Queue, ...] | None, NoDecode, BeforeValidator(_listed)] = Field(
+        None,
+        min_length=1,
+        description="what a worker serves: cpu, gpu or both; default: gpu where there is one, and cpu",
+    )
+    slots: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="jobs that a worker trains side by side on its CPU; default: by cores and memory",
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads that a worker divides among its trainers; default: one a core"
+    )
     poll_seconds: float = Field(2.0, gt=0, description="how often a worker looks for work without a wake-up")
     stall_seconds: float = Field(
         900.0, gt=0, description="a trainer that neither progresses nor prints for so long is ended"

@@ -26,7 +26,7 @@ from core.views import chosen_labels, input_shape_of, normalised_dataset, split_
 Lookup = Callable[[str], "DatasetInfo | Fault"]
 """What is known of a dataset by name, or the fault that it cannot be used (its pointer is filled in here)."""
 
-NOT_IN_HASH = ("tags", "priority", "timeout_seconds", "max_attempts")
+NOT_IN_HASH = ("tags", "priority", "queue", "timeout_seconds", "max_attempts")
 """Fields that change how a job is run, not what it computes."""
 
 
@@ -114,6 +114,7 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, faults: list[Fault]) -> Checke
     labels = chosen_labels(spec.dataset, info, faults)
     dataset = normalised_dataset(spec, info, labels, faults)
     counts = split_counts(dataset, info, labels, faults)
+    faults += _device_faults(spec, counts)
     input_shape = input_shape_of(dataset)
     try:
         network = network_summary(spec.architecture, input_shape, len(labels))
@@ -144,9 +145,22 @@ def _unsupported(spec: JobSpec) -> list[Fault]:
         "/class_weights": spec.class_weights is not None,
         "/phases": spec.phases is not None,
         "/precision": spec.precision not in ("auto", "float32"),
-        "/devices": spec.devices != 1,
     }
     return [Fault(pointer, "not supported yet", "not_supported_yet") for pointer, used in asked.items() if used]
+
+
+def _device_faults(spec: JobSpec, counts: SplitCounts) -> list[Fault]:
+    """Every batch must have an image for each device, and only one device adds its sums in a fixed order."""
+    if spec.devices == 1:
+        return []
+    faults = []
+    smallest = counts.train % spec.batch_size or spec.batch_size
+    if smallest < spec.devices:
+        detail = f"an epoch has a batch of {smallest} of {counts.train} images, fewer than the {spec.devices} devices"
+        faults.append(Fault("/batch_size", detail))
+    if spec.deterministic:
+        faults.append(Fault("/deterministic", "needs devices to be 1: sums over several are not repeatable"))
+    return faults
 
 
 def _sides(shape: Shape) -> str:

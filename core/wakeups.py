@@ -8,8 +8,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from core.queues import channel_name
+
 WAKE = "kerasd.wake"
-QUEUE = "kerasd"
 SOCKET_TIMEOUT_SECONDS = 2.0
 
 
@@ -17,7 +18,7 @@ def celery_app(broker_url: str) -> Celery:
     """A Celery app that never waits for its broker longer than a moment and never keeps results."""
     app = Celery("kerasd", broker=broker_url, set_as_current=False)
     app.conf.update(
-        task_default_queue=QUEUE,
+        task_default_queue=channel_name(None),
         task_ignore_result=True,
         task_acks_late=False,
         task_publish_retry=False,
@@ -52,10 +53,10 @@ class WakeUps:
     def __init__(self, broker_url: str) -> None:
         self._app = celery_app(broker_url)
 
-    def send(self, job_id: str) -> bool:
-        """Whether the broker took the message."""
+    def send(self, job_id: str, queue: str | None = None) -> bool:
+        """Wakes a worker of the queue, or any. Returns whether the broker took the message."""
         try:
-            self._app.send_task(WAKE, args=[job_id], queue=QUEUE, expires=60)
+            self._app.send_task(WAKE, args=[job_id], queue=channel_name(queue), expires=60)
         except (OperationalError, OSError):
             return False
         return True

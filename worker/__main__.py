@@ -17,7 +17,11 @@ from core.logs import configure_logging
 from core.settings import Settings
 from core.tables import SCHEMA_REVISION
 from worker.app import listen, worker_app
+from worker.child_process import sweep_scratch
 from worker.imports.supervisor import ImportSupervisor
+from worker.reconciler import Reconciler
+from worker.slots import NoGpu, slots_of
+from worker.standby import Standby
 from worker.supervisor import Supervisor
 from worker.work_loop import WorkLoop
 
@@ -34,32 +38,41 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit(f"kerasd: the settings have faults:\n{error}")
+    try:
+        slots = slots_of(settings)
+    except NoGpu as error:
+        sys.exit(f"kerasd: {error}")
     configure_logging(settings.log_format)
     database = Database(settings.database)
     wait_for_schema(database)
-    supervisor = Supervisor(settings, database)
+    sweep_scratch(settings.scratch)
+    parts: list[WorkLoop] = []
+
+    def wake() -> None:
+        for part in parts:
+            part.wake()
+
+    standby = Standby(settings.scratch, wake, wanted=settings.standby)
+    parts += [Supervisor(settings, database, each, standby, wake) for each in slots for _ in range(each.count)]
+    parts.append(Reconciler(settings, database, wake))
     # Two, so that a small upload need not wait for a large one.
-    imports = [ImportSupervisor(settings, database, supervisor.wake, keeps_house=first) for first in (True, False)]
-    parts: list[WorkLoop] = [supervisor, *imports]
+    parts += [ImportSupervisor(settings, database, wake, keeps_house=first) for first in (True, False)]
     # Daemons, so that one stuck in a dead network cannot keep the process from ending.
     threads = [
         threading.Thread(target=run_or_end, args=(part.run,), name=type(part).__name__, daemon=True) for part in parts
     ]
     for thread in threads:
         thread.start()
-    log.info("worker ready", standby=settings.standby)
-
-    def wake() -> None:
-        for part in parts:
-            part.wake()
-
+    queues = sorted({queue for each in slots for queue in each.queues}, key=str)
+    log.info("worker ready", slots=sum(each.count for each in slots), queues=queues, standby=settings.standby)
     try:
-        listen(worker_app(settings.broker, wake))
+        listen(worker_app(settings.broker, wake), queues)
     finally:
         for part in parts:
             part.stop()
         for thread in threads:
             thread.join(JOIN_SECONDS)
+        standby.close()
         database.close()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
 
+from core.queues import Queue, channel_name
 from core.wakeups import WAKE, celery_app
 
 
@@ -24,11 +25,12 @@ def worker_app(broker_url: str, on_wake: Callable[[], None]) -> Celery:
     return app
 
 
-def listen(app: Celery) -> None:
-    """Consumes until SIGTERM or SIGINT. The solo pool suits tasks that only set an event, and forks nothing."""
+def listen(app: Celery, queues: Sequence[Queue | None]) -> None:
+    """Consumes the wake-ups for these queues until SIGTERM or SIGINT. The solo pool suits tasks that only set an event, and forks nothing."""
     # Celery warns root of pickled messages; this app accepts JSON only, and containers run it unprivileged.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     consumer: Any = app.Worker(
+        queues=[channel_name(queue) for queue in queues],
         pool="solo",
         concurrency=1,
         loglevel="WARNING",

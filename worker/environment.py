@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,53 @@ from typing import Any
 import psutil
 import tensorflow as tf
 
+from core.errors import TrainingFailure
+from core.states import Reason
+
 _PACKAGES = ("kerasd", "keras", "tensorflow", "tensorflow-cpu", "numpy", "onnxruntime", "tf2onnx")
 
 
-def prepare_devices() -> list[str]:
-    """Lets GPUs allocate as they need, and names the devices that training will use."""
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
+@dataclass(frozen=True)
+class Hardware:
+    """What the supervisor gives an attempt: threads, and how many GPUs it may see."""
+
+    threads: int
+    gpus: int
+
+
+def prepare_devices(gpus: int, devices: int) -> list[str]:
+    """Names the devices that training will use, as tf.device takes them; to be called before TensorFlow starts any.
+
+    GPUs allocate memory as they need it. A CPU is made to stand for several devices where a job asks for them.
+    Raises TrainingFailure when TensorFlow does not see the GPUs that the attempt was given.
+    """
+    if not gpus:
+        if devices > 1:
+            virtual = [tf.config.LogicalDeviceConfiguration()] * devices
+            tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], virtual)
+        return [f"CPU:{number}" for number in range(devices)]
+    seen = tf.config.list_physical_devices("GPU")
+    if len(seen) < gpus:
+        detail = (
+            f"TensorFlow sees {len(seen)} of the {gpus} GPUs that the worker assigned; see its log, and `kerasd doctor`"
+        )
+        raise TrainingFailure(Reason.INTERNAL_ERROR, detail)
+    for gpu in seen:
         tf.config.experimental.set_memory_growth(gpu, enable=True)
-    return [gpu.name for gpu in gpus] or ["CPU"]
+    return [f"GPU:{number}" for number in range(gpus)]
 
 
-def prepare_threads(earlier: int | None, *, deterministic: bool) -> int:
-    """Decides how many threads compute, before TensorFlow starts any. Returns their number.
+def prepare_threads(share: int, earlier: int | None, devices: int, *, deterministic: bool) -> int:
+    """Sets how many threads compute, before TensorFlow starts any. Returns their number.
 
     A deterministic job uses as many as its `earlier` attempts did: with another number, sums are rounded otherwise.
     """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = earlier if deterministic and earlier is not None else available
+    threads = earlier if deterministic and earlier is not None else share
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    if deterministic or threads != available:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    # Each device waits for the others in a thread of its own.
+    tf.config.threading.set_inter_op_parallelism_threads(max(threads, devices))
     return threads
 
 

@@ -20,6 +20,14 @@ from worker.callbacks.epoch_order import EpochOrderSetter
 from worker.callbacks.epoch_recorder import EpochRecorder
 from worker.callbacks.progress_reporter import CancelHeard, ProgressReporter
 from worker.checkpoints import TrainingState
+from worker.distribution import (
+    GlobalMean,
+    MeanLossReporter,
+    ReplicatedNetwork,
+    build_for_devices,
+    mean_loss_metric,
+    scope_of,
+)
 from worker.ledger import JobLedger
 from worker.losses import make_loss
 from worker.network import build_network
@@ -59,10 +67,17 @@ def steps_per_execution(checked: CheckedSpec) -> int:
     return max(1, min(int(CHUNK_SECONDS / a_step), LONGEST_CHUNK, steps))
 
 
-def fit(checked: CheckedSpec, data: SplitDataset, ledger: JobLedger, store: ArtifactStore, start: Start) -> Trained:
+def fit(
+    checked: CheckedSpec,
+    data: SplitDataset,
+    ledger: JobLedger,
+    store: ArtifactStore,
+    start: Start,
+    devices: Sequence[str],
+) -> Trained:
     """Trains to the last epoch, or until a pause or a cancel is asked for."""
     spec = checked.spec
-    network = compiled_network(checked)
+    network = compiled_network(checked, devices)
     best = BestEpoch(spec.objective.resolved())
     state = start.state
     if state is not None:
@@ -85,23 +100,47 @@ def fit(checked: CheckedSpec, data: SplitDataset, ledger: JobLedger, store: Arti
                 epochs=spec.epochs,
                 shuffle=False,  # the order is decided by (seed, epoch), not by Keras
                 verbose=0,
-                callbacks=[EpochOrderSetter(order), DivergenceGuard(), best, progress, checkpointer, recorder, chance],
+                callbacks=[
+                    *([MeanLossReporter()] if len(devices) > 1 else []),
+                    EpochOrderSetter(order),
+                    DivergenceGuard(),
+                    best,
+                    progress,
+                    checkpointer,
+                    recorder,
+                    chance,
+                ],
             )
         except CancelHeard:
             cancelled = True
+    if len(devices) > 1:
+        network = _on_one_device(network, checked)
     return Trained(network, recorder.history, best.epoch, best.weights, recorder.paused, cancelled)
 
 
-def compiled_network(checked: CheckedSpec) -> Any:
-    """The job's network with its first weights, ready to be trained."""
+def _on_one_device(network: Any, checked: CheckedSpec) -> Any:
+    alone = build_network(checked.layers, checked.input_shape)
+    alone.set_weights(network.get_weights())
+    return alone
+
+
+def compiled_network(checked: CheckedSpec, devices: Sequence[str]) -> Any:
+    """The job's network with its first weights, ready to be trained on these devices."""
     spec = checked.spec
+    several = len(devices) > 1
     keras.utils.set_random_seed(spec.seed)
-    network = build_network(checked.layers, checked.input_shape)
-    network.compile(
-        optimizer=make_optimizer(spec.optimizer),
-        loss=make_loss(spec.loss, len(checked.labels)),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        steps_per_execution=steps_per_execution(checked),
-        jit_compile="auto",  # Keras leaves XLA off on a CPU, where it halves LeNet's speed
-    )
+    loss = make_loss(spec.loss, len(checked.labels))
+    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    with scope_of(devices):
+        network = build_network(checked.layers, checked.input_shape, ReplicatedNetwork if several else keras.Model)
+        network.compile(
+            optimizer=make_optimizer(spec.optimizer),
+            loss=GlobalMean(loss) if several else loss,
+            metrics=[*metrics, mean_loss_metric(loss)] if several else metrics,
+            # TensorFlow 2.21 fails at an epoch's last, smaller batch when several devices run several steps at once.
+            steps_per_execution=1 if several else steps_per_execution(checked),
+            jit_compile="auto",  # Keras leaves XLA off on a CPU, where it halves LeNet's speed
+        )
+        if several:
+            build_for_devices(network, checked.input_shape)
     return network

@@ -28,8 +28,8 @@ _BUILDERS: dict[type[LayerSpec], Callable[[Any], Any]] = {
 }
 
 
-def build_network(layers: Sequence[LayerSpec], input_shape: Shape) -> Any:
-    """A keras.Model from float32 pixels 0-255, shape (batch, *input_shape), to logits, shape (batch, classes).
+def build_network(layers: Sequence[LayerSpec], input_shape: Shape, kind: type[Any] = keras.Model) -> Any:
+    """A `kind` of keras.Model from float32 pixels 0-255, shape (batch, *input_shape), to logits, shape (batch, classes).
 
     Weights start as Keras's defaults: Glorot uniform kernels, zero biases; keras.utils.set_random_seed decides them.
     """
@@ -37,4 +37,4 @@ def build_network(layers: Sequence[LayerSpec], input_shape: Shape) -> Any:
     outputs = inputs
     for spec in layers:
         outputs = _BUILDERS[type(spec)](spec)(outputs)
-    return keras.Model(inputs, outputs)
+    return kind(inputs, outputs)

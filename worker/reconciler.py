@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from core.database import Database
 from core.repositories.attempts import Attempt
 from core.repositories.claims import Holder, attempts_on_host, expired_attempts, release_lost
-from worker.host import lives
+from core.settings import Settings
+from worker.host import lives, this_holder
+from worker.work_loop import WorkLoop
 
 log = structlog.get_logger("kerasd.worker")
+
+
+class Reconciler(WorkLoop):
+    """Looks every `poll_seconds`, also while all slots are busy: no job may say RUNNING for long when nobody runs it."""
+
+    def __init__(self, settings: Settings, database: Database, on_release: Callable[[], None]) -> None:
+        super().__init__()
+        self._database = database
+        self._poll_seconds = settings.poll_seconds
+        self._on_release = on_release
+        self._holder = this_holder()
+
+    def work_once(self) -> None:
+        if release_lost_attempts(self._database, self._holder):
+            self._on_release()
+        self._woken.wait(self._poll_seconds)
 
 
 def release_lost_attempts(database: Database, own: Holder) -> int:

@@ -30,6 +30,9 @@ class Assignment:
     """core.dataset_content.StoredDataset as JSON"""
     checkpoints: list[dict[str, Any]]
     """core.repositories.checkpoints.Checkpoint as JSON, newest first"""
+    threads: int
+    gpus: list[str]
+    """as CUDA_VISIBLE_DEVICES names them; none: the CPU"""
 
     def to_line(self) -> str:
         return json.dumps(asdict(self)) + "\n"
@@ -66,9 +69,12 @@ def train(assignment: Assignment) -> int:
     from core.repositories.checkpoints import Checkpoint
     from core.settings import Settings
     from core.states import State
+    from worker.environment import Hardware
+    from worker.gpus import VISIBLE
     from worker.ledger import Ledger
     from worker.training import run_attempt
 
+    os.environ[VISIBLE] = ",".join(assignment.gpus)  # before CUDA starts, which nothing imported so far does
     settings = Settings()
     database = Database(settings.database)
     ledger = Ledger(database, Attempt(assignment.tenant, assignment.job_id, assignment.number))
@@ -76,7 +82,8 @@ def train(assignment: Assignment) -> int:
         try:
             dataset = StoredDataset.from_json(assignment.dataset)
             checkpoints = [Checkpoint(**checkpoint) for checkpoint in assignment.checkpoints]
-            run_attempt(assignment.spec, dataset, checkpoints, ledger, settings)
+            hardware = Hardware(assignment.threads, len(assignment.gpus))
+            run_attempt(assignment.spec, dataset, checkpoints, ledger, settings, hardware)
         except FencedOut:
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is becomes the job's recorded reason)

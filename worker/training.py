@@ -20,7 +20,7 @@ from core.states import Reason, State
 from core.validation import CheckedSpec, check_spec
 from worker import diagnosis
 from worker.checkpoints import load_state
-from worker.environment import describe_environment, prepare_devices, prepare_threads
+from worker.environment import Hardware, describe_environment, prepare_devices, prepare_threads
 from worker.evaluation import evaluate, full_evaluation
 from worker.fitting import Start, Trained, fit
 from worker.ledger import JobLedger
@@ -38,6 +38,7 @@ def run_attempt(
     checkpoints: list[Checkpoint],
     ledger: JobLedger,
     settings: Settings,
+    hardware: Hardware,
 ) -> None:
     """Trains, evaluates, publishes; or pauses, or keeps the best of a cancelled job. `document` is the normalised spec.
 
@@ -49,13 +50,16 @@ def run_attempt(
     state, troubles = load_state(store, checkpoints)
     for trouble in troubles:
         print(trouble, flush=True)
-    threads = prepare_threads(state.threads if state else None, deterministic=checked.spec.deterministic)
-    devices = prepare_devices()
+    spec = checked.spec
+    devices = prepare_devices(hardware.gpus, spec.devices)
+    threads = prepare_threads(
+        hardware.threads, state.threads if state else None, len(devices), deterministic=spec.deterministic
+    )
     environment = describe_environment(devices, threads, dataset.digest)
     ledger.write(lambda session, attempt: record_environment(session, attempt, environment))
-    data = split_dataset(dataset, checked.spec.dataset, checked.input_shape, store, settings)
+    data = split_dataset(dataset, spec.dataset, checked.input_shape, store, settings)
     _introduce(checked, data, devices, state.epoch if state else 0)
-    trained = fit(checked, data, ledger, store, Start(state, troubles, threads))
+    trained = fit(checked, data, ledger, store, Start(state, troubles, threads), devices)
     if trained.paused:
         ledger.write(lambda session, attempt: end_attempt(session, attempt, PAUSED))
         print(f"paused after epoch {len(trained.history)}", flush=True)

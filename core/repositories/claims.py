@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, case, select, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import database_now
 from core.dataset_content import StoredDataset
+from core.queues import MOST_DEVICES, Queue
 from core.repositories.attempts import LEASE_SECONDS, Attempt, after_loss, announce, move_job, owned_by
 from core.repositories.checkpoints import Checkpoint, list_checkpoints
 from core.repositories.datasets import stored_dataset
@@ -46,17 +47,38 @@ class Claim:
     """until timeout_seconds runs out; None without a time limit"""
 
 
-def claim_next(session: Session, holder: Holder) -> Claim | None:
-    """Claims the most urgent queued job whose dataset is ready, or None. The caller commits before it starts anything."""
+@dataclass(frozen=True)
+class Capacity:
+    """What a worker can take: jobs of these queues (None: those that any worker may take), and on how many devices."""
+
+    queues: frozenset[Queue | None]
+    devices: int
+    free_devices: int
+
+    def takes(self) -> ColumnElement[bool]:
+        bound = JobRow.queue.in_([queue for queue in self.queues if queue is not None])
+        served = or_(bound, JobRow.queue.is_(None)) if None in self.queues else bound
+        return and_(served, JobRow.devices <= self.devices)
+
+
+ANYTHING = Capacity(frozenset({None, "cpu", "gpu"}), MOST_DEVICES, MOST_DEVICES)
+
+
+def claim_next(session: Session, holder: Holder, capacity: Capacity = ANYTHING) -> Claim | None:
+    """Claims the most urgent queued job that the worker can take and whose dataset is ready, or None.
+
+    While that job waits for more devices than are free, nothing less urgent is claimed: else it might wait for ever.
+    The caller commits before it starts anything.
+    """
     found = session.execute(
         select(JobRow, DatasetRow)
         .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
-        .where(JobRow.state == State.QUEUED, DatasetRow.state == DatasetState.READY)
+        .where(_waiting(capacity))
         .order_by(JobRow.priority.desc(), JobRow.created_at, JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=JobRow)
     ).one_or_none()
-    if found is None:
+    if found is None or found[0].devices > capacity.free_devices:
         return None
     row, dataset = found
     attempt = Attempt(row.tenant_id, row.id, row.attempt + 1)
@@ -94,6 +116,16 @@ def claim_next(session: Session, holder: Holder) -> Claim | None:
     )
     checkpoints = list_checkpoints(session, attempt.tenant, attempt.job_id)
     return Claim(attempt, row.spec, stored_dataset(dataset), checkpoints, row.request_id, claimed[0])
+
+
+def count_waiting(session: Session, capacity: Capacity, most: int) -> int:
+    """How many queued jobs the worker could take, counted up to `most`."""
+    jobs = select(JobRow.id).join(DatasetRow, DatasetRow.id == JobRow.dataset_id).where(_waiting(capacity)).limit(most)
+    return len(session.scalars(jobs).all())
+
+
+def _waiting(capacity: Capacity) -> ColumnElement[bool]:
+    return and_(JobRow.state == State.QUEUED, DatasetRow.state == DatasetState.READY, capacity.takes())
 
 
 def expired_attempts(session: Session, limit: int = 20) -> Sequence[Attempt]:

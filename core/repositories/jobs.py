@@ -47,6 +47,8 @@ def create_job(
         view=checked.view,
         architecture=spec.architecture.name,
         priority=spec.priority,
+        queue=spec.queue,
+        devices=spec.devices,
         tags=dict(spec.tags),
         request_id=request_id,
         revision=1,

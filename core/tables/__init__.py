@@ -28,5 +28,5 @@ __all__ = [
     "utc_now",
 ]
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The migration that these tables belong to; the service and workers wait until the database is there."""

@@ -33,6 +33,8 @@ class JobRow(Table):
     view: Mapped[str]
     architecture: Mapped[str]
     priority: Mapped[int]
+    queue: Mapped[str | None]  # which workers may take it; None: any
+    devices: Mapped[int]  # that it trains on at once
     tags: Mapped[dict[str, Any]]
     request_id: Mapped[str | None]
     revision: Mapped[int]

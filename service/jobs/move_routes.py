@@ -53,7 +53,7 @@ def _moved(context: Context, job_id: str, move: Callable[[Session], JobRow]) -> 
     with context.database.transaction() as session:
         row = move(session)
         view = view_job(row, queue_position(session, row))
-    context.wakeups.send(job_id)
+    context.wakeups.send(job_id, row.queue)
     return view
 
 

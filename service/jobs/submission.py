@@ -55,7 +55,7 @@ def submit_job(context: Context, tenant: str, body: JsonBody, key: str | None, r
             remember_answer(session, tenant, key, digest, row.id, answer)
         failpoint("submit.before_commit")
     failpoint("submit.after_commit")
-    if not context.wakeups.send(row.id):
+    if not context.wakeups.send(row.id, checked.spec.queue):
         log.warning("the broker took no wake-up; a worker will find the job by itself", job=row.id)
     failpoint("submit.before_answer")
     return Submission(row.id, answer, replayed=False)

@@ -16,7 +16,7 @@ def on_wake():
     os.kill(os.getpid(), signal.SIGTERM)
 
 print("listening", flush=True)
-listen(worker_app(sys.argv[1], on_wake))
+listen(worker_app(sys.argv[1], on_wake), [None])
 """
 
 

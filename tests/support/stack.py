@@ -50,6 +50,7 @@ class Stack:
             "KERASD_DATA_DIR": str(self.settings.data_dir),
             "KERASD_OFFLINE": "true",
             "KERASD_POLL_SECONDS": "0.5",
+            "KERASD_SLOTS": "1",
             **environment,
         }
         self._parts: dict[str, subprocess.Popen[bytes]] = {}

@@ -75,7 +75,7 @@ class TestFaults:
                 "architecture": {"name": "lenet", "depth": 3},
                 "optimizer": {"name": "adamant"},
                 "epochs": "3",
-                "devices": 2,
+                "precision": "float16",
             }
         ) == {
             "/dataset/nonsense": "unknown_field",
@@ -83,7 +83,7 @@ class TestFaults:
             "/architecture/depth": "unknown_field",
             "/optimizer/name": "unknown_name",
             "/epochs": "invalid",
-            "/devices": "not_supported_yet",
+            "/precision": "not_supported_yet",
         }
 
     def test_a_kernel_larger_than_its_input_names_the_layer(self) -> None:
@@ -93,11 +93,20 @@ class TestFaults:
 
     def test_what_is_not_built_yet_has_its_own_code(self) -> None:
         with pytest.raises(InvalidJobSpec) as caught:
-            spec_of(augmentation={"flip": "horizontal"}, devices=2)
+            spec_of(augmentation={"flip": "horizontal"}, precision="float16")
         assert caught.value.code == "not_supported_yet"
         with pytest.raises(InvalidJobSpec) as mixed:
-            spec_of(devices=2, epochs=0)
+            spec_of(precision="float16", epochs=0)
         assert mixed.value.code == "invalid_job_spec"
+
+    def test_each_device_needs_an_image_of_each_batch(self) -> None:
+        assert faults_of({**DIGITS, "devices": 4, "batch_size": 3}) == {"/batch_size": "invalid"}
+        limited = {"name": "digits", "train_limit": 66}
+        assert faults_of({**DIGITS, "dataset": limited, "devices": 4}) == {"/batch_size": "invalid"}
+        assert spec_of(dataset=limited, devices=2).spec.devices == 2
+
+    def test_several_devices_do_not_repeat_exactly(self) -> None:
+        assert faults_of({**DIGITS, "devices": 2, "deterministic": True}) == {"/deterministic": "invalid"}
 
     @pytest.mark.parametrize(
         ("field", "value"),

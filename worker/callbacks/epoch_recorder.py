@@ -59,7 +59,7 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
             accuracy=_finite(values.get("accuracy")),
             val_loss=_finite(values.get("val_loss")),
             val_accuracy=_finite(values.get("val_accuracy")),
-            learning_rate=float(self.model.optimizer.learning_rate),
+            learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             seconds=round(time.monotonic() - self._began, 4),
             # The training part alone: validation is not what a learning rate or batch size changes.
             images_per_second=round(self._images / max(self._trained - self._began, 1e-9), 1),

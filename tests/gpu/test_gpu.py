@@ -1,0 +1,73 @@
+"""What `make gpu-check` runs on a machine with a GPU: training, death, memory, predictions."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+from sqlalchemy import select
+from stack import Stack, until
+
+from core.artifacts import ArtifactStore
+from core.tables import ArtifactRow, AttemptRow
+
+pytestmark = pytest.mark.gpu
+
+CUDA = "CUDAExecutionProvider"
+
+
+def on_gpus() -> dict[int, int]:
+    """Process ids that hold GPU memory, and how many MiB, as the driver tells."""
+    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {int(pid): int(memory) for pid, memory in (line.split(",") for line in lines if line.strip())}
+
+
+def trainers_on_gpus(stack: Stack) -> set[int]:
+    return {process.pid for process in stack.trainers()} & on_gpus().keys()
+
+
+def test_a_job_trains_dies_goes_on_and_predicts(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, KERASD_QUEUES="gpu", KERASD_STANDBY="true")
+    try:
+        stack.start_all()
+        job = stack.submit(batch_size=4, epochs=20)["id"]
+        until(lambda: len(stack.epochs(job)) >= 2, 300, "two epochs", lambda: stack.log("worker"))
+        holding = trainers_on_gpus(stack)
+        assert len(holding) == 1, "one trainer holds GPU memory; the standby holds none"
+        for process in stack.trainers():
+            if process.pid in holding:
+                process.kill()
+        until(lambda: not holding & on_gpus().keys(), 15, "the killed trainer's memory is free")
+        stack.wait_for(job, "SUCCEEDED", seconds=600)
+        assert [epoch["epoch"] for epoch in stack.epochs(job)] == list(range(1, 21))
+        with stack.database.snapshot() as session:
+            attempts = session.scalars(select(AttemptRow).where(AttemptRow.job_id == job)).all()
+            assert [(attempt.environment or {})["devices"] for attempt in attempts] == [["GPU:0"]] * 2
+            artifact = session.scalars(select(ArtifactRow).where(ArtifactRow.job_id == job)).one()
+        until(lambda: not trainers_on_gpus(stack), 15, "the trainer's memory is free once its job has ended")
+
+        file = io.BytesIO()
+        Image.new("L", (32, 32), 128).save(file, "PNG")
+        predicted = stack.http.post(
+            "/api/v1/predict/lenet?dataset=digits", content=file.getvalue(), headers={"Content-Type": "image/png"}
+        )
+        assert predicted.status_code == 200, predicted.text
+        content = ArtifactStore(stack.settings.artifacts).get(artifact.path, artifact.sha256)
+    finally:
+        stack.close()
+    if CUDA not in onnxruntime.get_available_providers():
+        pytest.skip(
+            "trained, killed, resumed and freed; ONNX Runtime is the build for processors, so nothing is predicted on CUDA"
+        )
+    pixels = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 1)).astype(np.float32)
+    on_cpu, on_cuda = (
+        onnxruntime.InferenceSession(content, providers=[provider]).run(None, {"pixels": pixels})[0]
+        for provider in ("CPUExecutionProvider", CUDA)
+    )
+    assert np.abs(on_cpu - on_cuda).max() < 1e-2
