@@ -1,11 +1,13 @@
-"""The limit on headers, over real connections."""
+"""The limits on a request's head, of size and of time, over real connections."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 import uvicorn
@@ -26,15 +28,37 @@ async def count(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[tuple[str, int]]:
+async def answer_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+class Impatient(LimitedHttpProtocol):
+    patience = 1.0
+
+
+@contextmanager
+def serving(app: Any, protocol: type[LimitedHttpProtocol]) -> Iterator[tuple[str, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(count, http=LimitedHttpProtocol, lifespan="off", log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, lifespan="off", log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield listener.getsockname()
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    with serving(count, LimitedHttpProtocol) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[tuple[str, int]]:
+    """Answers without reading a body."""
+    with serving(answer_at_once, Impatient) as address:
+        yield address
 
 
 def head(size: int, *lines: str) -> bytes:
@@ -104,3 +128,65 @@ class TestBodies:
     def test_trailers_are_not_collected_either(self, address: tuple[str, int]) -> None:
         lines = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Long: "
         assert talk(address, lines, b"a" * LARGEST_HEAD * 2) == b""
+
+
+def trickle(address: tuple[str, int], start: bytes, piece: bytes = b"") -> tuple[bytes, float]:
+    """Sends `start`, then `piece` ten times a second until the server closes. Returns what it sent, and the seconds."""
+    received = b""
+    began = time.monotonic()
+    with socket.create_connection(address, timeout=0.1) as connection, suppress(ConnectionError):
+        connection.sendall(start)
+        while True:
+            try:
+                data = connection.recv(65_536)
+            except TimeoutError:
+                connection.sendall(piece)
+                continue
+            if not data:
+                break
+            received += data
+    return received, time.monotonic() - began
+
+
+class TestPatience:
+    """What an application reads has a deadline of its own."""
+
+    def test_a_head_that_takes_too_long_is_408(self, impatient: tuple[str, int]) -> None:
+        answer, seconds = trickle(impatient, b"GET / HTTP/1.1\r\nX-Long: ", b"a")
+        assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert b'"code":"request_timeout"' in answer
+        assert 0.9 < seconds < 5
+
+    def test_so_is_the_head_of_a_later_request(self, impatient: tuple[str, int]) -> None:
+        answer, seconds = trickle(impatient, b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT", b"")
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
+        assert 0.9 < seconds < 5
+
+    def test_a_connection_that_says_nothing_is_closed(self, impatient: tuple[str, int]) -> None:
+        answer, seconds = trickle(impatient, b"")
+        assert answer == b""
+        assert 0.9 < seconds < 5
+
+    def test_empty_lines_do_not_keep_it_open(self, impatient: tuple[str, int]) -> None:
+        answer, seconds = trickle(impatient, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert 0.9 < seconds < 5
+
+    def test_nor_does_a_body_that_nobody_reads(self, impatient: tuple[str, int]) -> None:
+        lines = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+        answer, seconds = trickle(impatient, lines, b"a")
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert 0.9 < seconds < 5
+
+    def test_many_prompt_requests_outlast_it(self, impatient: tuple[str, int]) -> None:
+        request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        began = time.monotonic()
+        with socket.create_connection(impatient, timeout=10) as connection:
+            while time.monotonic() - began < 2 * Impatient.patience:
+                connection.sendall(request)
+                answer = b""
+                while not answer.endswith(b"ok"):
+                    data = connection.recv(65_536)
+                    assert data
+                    answer += data
