@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import socket
 import sys
 from threading import Event
@@ -42,6 +43,7 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(f"kerasd: the settings have faults:\n{error}")
     configure_logging(settings.log_format)
+    allow_many_connections()
     stopping = Event()
     config = uvicorn.Config(
         create_app(settings, stopping),
@@ -60,6 +62,13 @@ def main() -> None:
     # acknowledgements makes every small answer wait 40 ms.
     handed_over = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
     Server(config, stopping).run(sockets=handed_over)
+
+
+def allow_many_connections() -> None:
+    """Raises the limit of open files, 1,024 on most systems, as far as one may: each connection is one."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def _answer_problems(app: FastAPI) -> None:
             log.warning("database trouble", path=request.url.path, error=str(error.args[0] if error.args else error))
         return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
-    for kind in (KerasdError, RequestValidationError, HTTPException, DBAPIError, PoolTimeout, Exception):
+    for kind in (KerasdError, RequestValidationError, HTTPException, DBAPIError, PoolTimeout, OSError, Exception):
         app.add_exception_handler(kind, answer)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +17,8 @@ RETRY_AFTER_SECONDS = 1
 
 SCHEMA_BEHIND = ("42P01", "42703")
 """What Postgres calls a table and a column that are not there: migrations still run. SQLite's are OperationalErrors."""
+
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.InvalidJobSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -41,7 +45,7 @@ def status_of(error: Exception) -> HTTPStatus:
     for kind in type(error).__mro__:
         if kind in STATUSES:
             return STATUSES[kind]
-    if _database_is_away(error):
+    if _database_is_away(error) or _out_of_descriptors(error):
         return HTTPStatus.SERVICE_UNAVAILABLE
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
@@ -55,11 +59,26 @@ def _database_is_away(error: Exception) -> bool:
     )
 
 
+def _database_is_busy(error: Exception) -> bool:
+    """Whether others kept the database for longer than is waited for it."""
+    if isinstance(error, PoolTimeout):
+        return True
+    return isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+
+
+def _out_of_descriptors(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in NO_DESCRIPTORS
+
+
 def problem(error: Exception, request_id: str) -> tuple[HTTPStatus, dict[str, Any]]:
     """The status and body for any error. What is not ours says nothing of its insides."""
     status = status_of(error)
     if isinstance(error, errors.KerasdError):
         code, detail = error.code, error.detail
+    elif _out_of_descriptors(error):
+        code, detail = "overloaded", "too many files and connections are open; try again"
+    elif _database_is_busy(error):
+        code, detail = "database_busy", "others are writing to the database; try again"
     elif status == HTTPStatus.SERVICE_UNAVAILABLE:
         code, detail = "database_unavailable", "the database does not answer; try again"
     else:

@@ -105,7 +105,7 @@ PATHS: dict[str, Any] = {
                 "413": _problem("`body_too_large`"),
                 "415": _problem("`unsupported_media_type`"),
                 "422": _problem("`invalid_image`, `invalid_input`, `invalid_query`"),
-                "503": _problem("`artifact_corrupt`, `database_unavailable`, `overloaded`"),
+                "503": _problem("`artifact_corrupt`, `database_unavailable`, `database_busy`, `overloaded`"),
             },
         }
     }
