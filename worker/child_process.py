@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,10 @@ from worker.host import READY_LINE
 
 LOG_LIMIT = 64 * 1024
 """Characters kept of what one attempt prints; the rest is counted."""
+
+LAST_LINES = 200
+"""kept beside the log, which a long training may have filled: TensorFlow prints a stack after its last words"""
+LONGEST_LAST_LINE = 1000
 
 _NOISE = re.compile(r"I\d{4} \d\d:|WARNING: All log messages before absl::InitializeLog")
 """TensorFlow's remarks on the processor, which it prints whatever TF_CPP_MIN_LOG_LEVEL says."""
@@ -51,6 +56,7 @@ class ChildProcess:
         self._pending: list[str] = []
         self._kept = 0
         self._dropped = 0
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._on_exit = on_exit
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
@@ -89,6 +95,12 @@ class ChildProcess:
         rest = self.take_log()
         return f"{rest}… {self._dropped} more characters were printed\n" if self._dropped else rest
 
+    def last_words(self) -> str:
+        """The end of what an ended process printed, whether it is in the log or not."""
+        self._reader.join(timeout=5)
+        with self._lock:
+            return "".join(self._last_lines)
+
     def kill(self) -> None:
         """Ends the process and all that it started, and waits for it."""
         with contextlib.suppress(ProcessLookupError):
@@ -108,6 +120,7 @@ class ChildProcess:
 
     def _keep(self, line: str) -> None:
         with self._lock:
+            self._last_lines.append(line[:LONGEST_LAST_LINE])
             room = LOG_LIMIT - self._kept
             kept = line[:room]
             self._kept += len(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass
 
@@ -17,6 +18,19 @@ FENCED_OUT = 3
 NO_DATABASE = 4
 """Exit code of an importer: the database stayed away for longer than a lease."""
 
+_NO_MEMORY = re.compile(
+    r"MemoryError\b|std::bad_alloc|pthread_create.*failed|can't start new thread"
+    r"|Cannot allocate memory|failed to map segment|DefaultCPUAllocator: not enough memory"
+)
+"""What Python, the C++ library, TensorFlow, LLVM and the dynamic loader say when the system refuses them memory. A new
+thread needs memory too, for its stack."""
+
+
+def refused_memory(text: str) -> str | None:
+    """The line in which a process says that it got no memory; None when it does not say so."""
+    found = next((line for line in text.splitlines() if _NO_MEMORY.search(line)), None)
+    return None if found is None else found.strip()[:200]
+
 
 @dataclass(frozen=True)
 class Exit:
@@ -27,20 +41,27 @@ class Exit:
     most_tries: int | None = None
 
 
-def classify(returncode: int, oom_kills: int) -> Exit:
+def classify(returncode: int, oom_kills: int, last_words: str = "") -> Exit:
     """`returncode` as subprocess gives it: minus the signal's number when one ended the process.
 
-    `oom_kills` counts kills by the memory controller of this worker's cgroup while the attempt ran.
+    `oom_kills` counts kills for memory, as memory.py does, while the attempt ran. `last_words` is the end of its output.
     """
+    if -returncode == signal.SIGKILL and oom_kills:
+        return _out_of_memory("the system ran out of memory and killed the trainer")
+    complaint = refused_memory(last_words)
+    if complaint is not None and (returncode > 0 or -returncode in NATIVE_SIGNALS):
+        return _out_of_memory(f"the system refused the trainer memory ({complaint})")
     if returncode >= 0:
         return Exit(Reason.INTERNAL_ERROR, f"the trainer exited with code {returncode}; the job's log may say why")
     name = _name(-returncode)
-    if -returncode == signal.SIGKILL and oom_kills:
-        detail = "the system ran out of memory and killed the trainer; use a smaller batch_size or a larger machine"
-        return Exit(Reason.OUT_OF_MEMORY, detail, most_tries=1)
     if -returncode in NATIVE_SIGNALS:
         return Exit(Reason.NATIVE_CRASH, f"the trainer crashed in native code ({name})", NATIVE_CRASH_TRIES)
     return Exit(Reason.WORKER_LOST, f"the trainer was killed ({name})")
+
+
+def _out_of_memory(detail: str) -> Exit:
+    """Another try would need as much."""
+    return Exit(Reason.OUT_OF_MEMORY, f"{detail}; use a smaller batch_size or a larger machine", most_tries=1)
 
 
 def _name(number: int) -> str:

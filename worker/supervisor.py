@@ -84,7 +84,7 @@ class Supervisor(WorkLoop):
         finally:
             returncode = trainer.returncode()
             trainer.kill()
-        watch.close(verdict, classify(returncode or 0, count_oom_kills() - kills))
+        watch.close(verdict, classify(returncode or 0, count_oom_kills() - kills, trainer.last_words()))
 
 
 def assignment_of(claim: Claim, share: Share) -> Assignment:

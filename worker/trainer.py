@@ -8,13 +8,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sqlite3
 import sys
 import traceback
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from psycopg.errors import DiskFull
+from sqlalchemy.exc import OperationalError
+
 from core.database import Database  # before TensorFlow, whose own SQLite it must not get
-from worker.exits import ENDED, FENCED_OUT
+from worker.exits import ENDED, FENCED_OUT, refused_memory
 from worker.host import READY_LINE, die_with_parent, leave
 
 
@@ -106,16 +110,23 @@ def explain(error: Exception) -> Any:
     from core.errors import TrainingFailure
     from core.states import Reason
 
-    text = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    told = f"{type(error).__name__}: {error}"
+    text = told.splitlines()[0][:500]
     if isinstance(error, tf.errors.ResourceExhaustedError):
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
         reason = Reason.GPU_OUT_OF_MEMORY if on_gpu else Reason.OUT_OF_MEMORY
         return TrainingFailure(reason, f"memory ran out; use a smaller batch_size or image_size ({text})")
-    if isinstance(error, MemoryError):
+    if refused_memory(told) is not None:
         return TrainingFailure(Reason.OUT_OF_MEMORY, "memory ran out; use a smaller batch_size or image_size")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return TrainingFailure(Reason.DISK_FULL, "the disk is full; free space and submit the job again")
+    if _disk_is_full(error):
+        return TrainingFailure(Reason.DISK_FULL, "the disk is full; free space and retry the job")
     return TrainingFailure(Reason.INTERNAL_ERROR, f"{text}; the job's log has the traceback")
+
+
+def _disk_is_full(error: Exception) -> bool:
+    if isinstance(error, OperationalError):
+        return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or isinstance(error.orig, DiskFull)
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 if __name__ == "__main__":
