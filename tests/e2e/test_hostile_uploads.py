@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import shutil
 import socket
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +18,6 @@ from archives import write_entries, write_tar, write_zip
 from pictures import SHAPES, picture, png_claiming, zip_of_shapes
 from stack import Stack, running_stack, until
 
-MOUNT, UMOUNT = shutil.which("mount") or "/bin/mount", shutil.which("umount") or "/bin/umount"
 GOOD = {f"{kind}/{number}.png": picture(kind, number) for kind in SHAPES for number in range(3)}
 
 
@@ -288,20 +285,6 @@ class TestKilled:
             assert stack.http.post("/api/v1/datasets", json={"builtin": "mnist"}).status_code in (202, 422)
         finally:
             stack.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """The folder of a stack whose data lie on a file system of 12 MB."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    mounted = subprocess.run(
-        [MOUNT, "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("this machine lets nobody mount a small file system (needs CAP_SYS_ADMIN)")
-    yield tmp_path
-    subprocess.run([UMOUNT, "-l", str(folder)], check=True)
 
 
 class TestFullDisk:

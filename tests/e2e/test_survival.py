@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -13,25 +12,9 @@ import psutil
 import pytest
 from onnx import numpy_helper
 from stack import Stack, until
+from training import SLOW, assert_whole, resumption, trainer_of, wait_epochs
 
-SLOW: dict[str, Any] = {"batch_size": 4, "epochs": 6}
-"""An epoch takes about a second: long enough to be killed in."""
 MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-
-
-def trainer_of(stack: Stack, job: str) -> psutil.Process:
-    """The process that trains: the one that has used most processor time."""
-    until(lambda: stack.job(job)["progress"]["step"] > 0 or None, 60, "training has begun", lambda: stack.log("worker"))
-    trainers = [child for child in stack.trainers() if "worker.trainer" in child.cmdline()]
-    return max(trainers, key=lambda process: sum(process.cpu_times()[:2]))
-
-
-def wait_epochs(stack: Stack, job: str, count: int) -> None:
-    until(lambda: len(stack.epochs(job)) >= count, 60, f"{count} epochs are done", lambda: stack.log("worker"))
-
-
-def assert_whole(stack: Stack, job: str, epochs: int) -> None:
-    assert [entry["epoch"] for entry in stack.epochs(job)] == list(range(1, epochs + 1))
 
 
 def history(stack: Stack, job: str) -> list[list[float]]:
@@ -64,7 +47,7 @@ class TestTrainerKilled:
         ended = stack.wait_for(job, "SUCCEEDED")
         assert ended["attempt"] == 2
         assert_whole(stack, job, 6)
-        resumed = next(event for event in stack.events(job) if event["kind"] == "checkpoint")
+        resumed = resumption(stack, job)
         assert resumed["resumed_after_epoch"] >= 2
         assert not checkpoints(stack, job)
 
@@ -128,7 +111,7 @@ class TestDamagedCheckpoints:
         stack.start("worker")
         stack.wait_for(job, "SUCCEEDED")
         assert_whole(stack, job, 6)
-        resumed = next(event for event in stack.events(job) if event["kind"] == "checkpoint")
+        resumed = resumption(stack, job)
         assert resumed["resumed_after_epoch"] == int(older.name.partition("-")[2])
         assert "cannot be used" in resumed["troubles"][0]
 
@@ -141,7 +124,7 @@ class TestDamagedCheckpoints:
         stack.start("worker")
         stack.wait_for(job, "SUCCEEDED")
         assert_whole(stack, job, 6)
-        resumed = next(event for event in stack.events(job) if event["kind"] == "checkpoint")
+        resumed = resumption(stack, job)
         assert resumed["resumed_after_epoch"] == 0
         assert len(resumed["troubles"]) == 2
 

@@ -115,3 +115,4 @@ class TestSwap:
         )
         assert (answer.status_code, answer.json()["code"]) == (503, "artifact_corrupt")
         assert predict(stack, view, version=1).json()["model"]["job"] == good["id"]
+        assert predict(stack, view).json()["model"]["job"] == good["id"]
