@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.artifacts import ArtifactStore
 from core.database import Database
-from core.errors import ArtifactCorrupt, Fault, InvalidQuery, NoModel
+from core.errors import ArtifactCorrupt, Fault, InvalidQuery, ModelNotFound, NoModel
 from core.repositories.models import ServableVersion, get_version, list_best
 from service.predictions.predictor import Predictor, load_predictor
 from service.predictions.query import PredictQuery
@@ -31,6 +31,9 @@ log = structlog.get_logger("kerasd.predict")
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 5.0
 """between tries to load a version that could not be loaded"""
+
+STAND_INS = 5
+"""earlier versions that are tried in place of a best one that cannot be loaded"""
 
 OLD_VERSIONS = 4
 """versions asked for by number that stay loaded"""
@@ -197,10 +200,22 @@ class Catalogue:
             if key not in self._failed:
                 log.exception("a model cannot be loaded", model=row.name, version=row.version)
             self._failed[key] = time.monotonic()
-            return loaded if isinstance(loaded, Predictor) else Unloadable(row.name, row.view, row.architecture, detail)
+            if isinstance(loaded, Predictor):
+                return loaded
+            earlier = self._predecessor(row.name, row.version)
+            return earlier or Unloadable(row.name, row.view, row.architecture, detail)
         self._failed.pop(key, None)
         log.info("model loaded", model=row.name, version=row.version, ms=round(predictor.seconds * 1000, 3))
         return predictor
+
+    def _predecessor(self, name: str, version: int) -> Predictor | None:
+        """The newest of the versions just before that can be loaded, to stand in for one that cannot."""
+        for earlier in range(version - 1, max(version - 1 - STAND_INS, 0), -1):
+            with suppress(ArtifactCorrupt, ModelNotFound):
+                predictor = self._load_numbered(name, earlier)
+                log.warning("an earlier version serves in its place", model=name, version=version, earlier=earlier)
+                return predictor
+        return None
 
 
 def _no_model(architecture: str, view: str | None) -> NoModel:
