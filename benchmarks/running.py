@@ -41,6 +41,20 @@ def running_kerasd(folder: Path, **environment: str) -> Iterator[Client]:
 
 
 @contextmanager
+def running_api(folder: Path, **environment: str) -> Iterator[str]:
+    """The API alone, without broker and worker; yields its URL."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    settings = {"KERASD_DATA_DIR": str(folder / "data"), "KERASD_PORT": str(port), **environment}
+    process = subprocess.Popen([sys.executable, "-m", "service"], env={**os.environ, **settings})
+    try:
+        wait_for(f"{url}/readyz")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@contextmanager
 def running_peer(kind: str) -> Iterator[str]:
     """usual_server.py; yields the URL to POST to."""
     port = free_port()

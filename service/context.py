@@ -42,17 +42,18 @@ class JsonBody:
     value: Any
 
 
-def get_context(request: Request) -> Context:
+# Coroutines, because FastAPI hands plain functions to threads: each would cost a request more than they do.
+async def get_context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
 
-def get_tenant() -> str:
+async def get_tenant() -> str:
     """There is one tenant until API keys exist."""
     return LOCAL_TENANT
 
 
-def get_request_id(request: Request) -> str:
+async def get_request_id(request: Request) -> str:
     request_id: str = request.state.request_id
     return request_id
 

@@ -92,7 +92,7 @@ async def _wait_for_change(read: Callable[[], View], known: Sequence[str], secon
     return view
 
 
-def resume_after(
+async def resume_after(
     last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[
         str | None, Query(description="as the header Last-Event-ID, for clients that cannot set it")

@@ -14,7 +14,7 @@ from core.errors import JobNotFound
 from core.repositories.events import append_event
 from core.repositories.pages import Position, beyond
 from core.states import DatasetState, Reason, State
-from core.tables import DatasetRow, JobRow, utc_now
+from core.tables import DatasetRow, JobRow, JobTagRow, utc_now
 from core.validation import CheckedSpec
 
 
@@ -72,6 +72,10 @@ def create_job(
     )
     session.add(row)
     session.flush()
+    session.add_all(
+        JobTagRow(job_id=row.id, key=key, value=value, tenant_id=tenant, created_at=row.created_at)
+        for key, value in row.tags.items()
+    )
     append_event(session, tenant, row.id, "state", {"state": State.QUEUED, "actor": "client", "cause": "submitted"})
     session.refresh(row)
     return row
@@ -151,13 +155,16 @@ def list_jobs(
     ):
         if value is not None:
             query = query.where(column == value)
+    keys: tuple[Any, Any] = (JobRow.created_at, JobRow.id)
     if only.tag is not None:
         key, wanted = only.tag
-        tag = JobRow.tags[key].as_string()
-        query = query.where(tag.is_not(None) if wanted is None else tag == wanted)
+        query = query.join(JobTagRow, JobTagRow.job_id == JobRow.id)
+        query = query.where(JobTagRow.tenant_id == tenant, JobTagRow.key == key)
+        if wanted is not None:
+            query = query.where(JobTagRow.value == wanted)
+        keys = (JobTagRow.created_at, JobTagRow.job_id)  # the same times and ids, in the order of an index
     if after is not None:
-        query = query.where(beyond(JobRow.created_at, JobRow.id, after, descending=descending))
-    keys = (JobRow.created_at, JobRow.id)
+        query = query.where(beyond(*keys, after, descending=descending))
     return session.scalars(query.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)).all()
 
 
@@ -174,6 +181,21 @@ def queue_position(session: Session, row: JobRow) -> int | None:
     )
     count = session.scalar(select(func.count()).select_from(JobRow).where(JobRow.state == State.QUEUED, ahead))
     return 1 + (count or 0)
+
+
+def queue_positions(session: Session, rows: Sequence[JobRow]) -> dict[str, int]:
+    """The same for several jobs at once, by id, of those that wait."""
+    waiting = [row.id for row in rows if row.state == State.QUEUED]
+    if not waiting:
+        return {}
+    order = (JobRow.priority.desc(), JobRow.created_at, JobRow.id)
+    queue = (
+        select(JobRow.id, func.row_number().over(order_by=order).label("position"))
+        .where(JobRow.state == State.QUEUED)
+        .subquery()
+    )
+    found = session.execute(select(queue.c.id, queue.c.position).where(queue.c.id.in_(waiting)))
+    return {row.id: row.position for row in found}
 
 
 def _not_found(job_id: str) -> NoReturn:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from core.tables.base import LOCAL_TENANT, Table, UtcDateTime, utc_now
 from core.tables.datasets import DatasetEventRow, DatasetRow, ViewRow
-from core.tables.jobs import AttemptRow, CheckpointRow, EpochRow, EvaluationRow, EventRow, IdempotencyKeyRow, JobRow
+from core.tables.jobs import (
+    AttemptRow,
+    CheckpointRow,
+    EpochRow,
+    EvaluationRow,
+    EventRow,
+    IdempotencyKeyRow,
+    JobRow,
+    JobTagRow,
+)
 from core.tables.models import ArtifactRow, BestRow, ModelVersionRow
 
 __all__ = [
@@ -21,6 +30,7 @@ __all__ = [
     "EventRow",
     "IdempotencyKeyRow",
     "JobRow",
+    "JobTagRow",
     "ModelVersionRow",
     "Table",
     "UtcDateTime",
@@ -28,5 +38,5 @@ __all__ = [
     "utc_now",
 ]
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The migration that these tables belong to; the service and workers wait until the database is there."""

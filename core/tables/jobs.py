@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.tables.base import Table
@@ -17,6 +17,9 @@ class JobRow(Table):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_listing", "tenant_id", "created_at", "id"),
+        Index("ix_jobs_of_state", "tenant_id", "state", "created_at", "id"),
+        Index("ix_jobs_of_architecture", "tenant_id", "architecture", "created_at", "id"),
+        Index("ix_jobs_of_dataset", "tenant_id", "dataset", "created_at", "id"),
         Index("ix_jobs_queue", "state", "priority", "created_at", "id"),
         Index("ix_jobs_spec_hash", "tenant_id", "spec_hash"),
     )
@@ -56,6 +59,22 @@ class JobRow(Table):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class JobTagRow(Table):
+    """One tag of a job, which `tags` holds too: here to find jobs by it."""
+
+    __tablename__ = "job_tags"
+    __table_args__ = (
+        Index("ix_job_tags_of_key", "tenant_id", "key", "created_at", "job_id"),
+        Index("ix_job_tags_of_value", "tenant_id", "key", "value", "created_at", "job_id"),
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str] = mapped_column(String(256))
+    tenant_id: Mapped[str]
+    created_at: Mapped[datetime]  # of the job
 
 
 class AttemptRow(Table):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 
 from core.errors import Fault, InvalidQuery
 from core.jobspec import JobSpec
-from core.repositories.epochs import list_epochs
+from core.repositories.epochs import epoch_values
 from core.repositories.events import log_lines
-from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position
+from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_positions
 from core.repositories.pages import Position
 from core.states import State
 from service.context import ContextDep, JsonBodyDep, RequestIdDep, TenantDep
@@ -24,7 +25,6 @@ from service.jobs.schemas import (
     JobPage,
     JobView,
     ValidationView,
-    view_epoch,
     view_job,
 )
 from service.jobs.submission import submit_job, validate_only
@@ -82,7 +82,8 @@ def get_jobs(
     only = JobFilter(state, architecture, dataset, _parse_tag(tag))
     with context.database.snapshot() as session:
         rows = list_jobs(session, tenant, only, limit=limit + 1, after=after, descending=order_by.startswith("-"))
-        items = [view_job(row, queue_position(session, row)) for row in rows[:limit]]
+        positions = queue_positions(session, rows[:limit])
+        items = [view_job(row, positions.get(row.id)) for row in rows[:limit]]
     more = len(rows) > limit
     last = rows[limit - 1] if more else None
     return JobPage(items=items, next_page_token=encode_token(Position(last.created_at, last.id)) if last else None)
@@ -100,14 +101,15 @@ async def read_job(
     return await answer_watch(partial(read_job_now, context, tenant, job_id), if_none_match, prefer, context.stopping)
 
 
-@router.get("/{job_id}/epochs")
+@router.get("/{job_id}/epochs", response_model=EpochList)
 def get_epochs(
     job_id: str, context: ContextDep, tenant: TenantDep, after: Annotated[int, Query(ge=0, lt=2**31)] = 0
-) -> EpochList:
+) -> Response:
     """The history: every finished epoch, or those after number `after`."""
     with context.database.snapshot() as session:
         get_job(session, tenant, job_id)
-        return EpochList(items=[view_epoch(row) for row in list_epochs(session, tenant, job_id, after)])
+        items = epoch_values(session, tenant, job_id, after)
+    return Response(orjson.dumps({"items": items}), media_type="application/json")
 
 
 @router.get("/{job_id}/logs", response_class=PlainTextResponse)

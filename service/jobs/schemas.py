@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from core.schema import Schema
 from core.states import Reason, State
-from core.tables import EpochRow, JobRow
+from core.tables import JobRow
 from core.validation import CheckedSpec
 
 
@@ -141,10 +141,6 @@ def view_job(row: JobRow, position: int | None) -> JobView:
         finished_at=row.finished_at,
         etag=etag_of(row, position),
     )
-
-
-def view_epoch(row: EpochRow) -> EpochView:
-    return EpochView.model_validate(row, from_attributes=True)
 
 
 def view_validation(checked: CheckedSpec, warnings: list[dict[str, Any]]) -> ValidationView:

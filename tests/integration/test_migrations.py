@@ -7,9 +7,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import rows
+from alembic import command
+
 from core.database import Database
-from core.tables import SCHEMA_REVISION
-from migrations.schema import differences, newest_revision, upgrade
+from core.repositories.jobs import JobFilter, list_jobs
+from core.tables import LOCAL_TENANT, SCHEMA_REVISION
+from migrations.schema import _config, differences, newest_revision, upgrade
 
 KILLED_UPGRADE = """
 import os, signal, sys
@@ -44,6 +48,19 @@ class TestUpgrade:
             assert list(pool.map(upgrade, databases)) == [SCHEMA_REVISION] * 2
         for database in databases:
             database.close()
+
+    def test_jobs_from_before_are_found_by_their_tags(self, database: Database) -> None:
+        """Revision 0005 copies tags into a table of their own."""
+        job = rows.submit(database, tags={"course": "cv", "long": "x" * 256})
+        with database.engine.begin() as connection:
+            command.downgrade(_config(connection), "0004")
+        upgrade(database)
+        assert differences(database) == []
+        with database.snapshot() as session:
+            for tag in (("course", None), ("long", "x" * 256)):
+                only = JobFilter(tag=tag)
+                found = list_jobs(session, LOCAL_TENANT, only, limit=10, after=None, descending=True)
+                assert [row.id for row in found] == [job]
 
     def test_one_killed_half_way_is_simply_run_again(self, empty_url: str) -> None:
         """Row 38 of the fault matrix."""

@@ -13,7 +13,7 @@ from core.database import Database
 from core.errors import IdempotencyKeyReused, InvalidTransition, JobNotFound
 from core.repositories.events import append_event
 from core.repositories.idempotency import find_answer, remember_answer
-from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position
+from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position, queue_positions
 from core.repositories.models import get_evaluation, list_best
 from core.repositories.moves import request_cancel
 from core.repositories.pages import Position
@@ -56,12 +56,18 @@ class TestQueuePosition:
         old, new, urgent = (rows.submit(database), rows.submit(database), rows.submit(database, priority=5))
         with database.snapshot() as session:
             places = [queue_position(session, get_job(session, LOCAL_TENANT, job)) for job in (urgent, old, new)]
+            assert queue_positions(session, [get_job(session, LOCAL_TENANT, job) for job in (new, urgent)]) == {
+                urgent: 1,
+                new: 3,
+            }
         assert places == [1, 2, 3]
 
     def test_a_running_job_has_none(self, database: Database) -> None:
         attempt = rows.start(database)
         with database.snapshot() as session:
-            assert queue_position(session, get_job(session, LOCAL_TENANT, attempt.job_id)) is None
+            job = get_job(session, LOCAL_TENANT, attempt.job_id)
+            assert queue_position(session, job) is None
+            assert queue_positions(session, [job]) == {}
 
 
 class TestCancel:
