@@ -109,12 +109,14 @@ class ChildProcess:
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
+        self._reader.join(timeout=5)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _read(self, output: IO[str]) -> None:
-        for line in output:
-            if line.strip() != READY_LINE and not _NOISE.match(line):
-                self._keep(line)
+        with output:
+            for line in output:
+                if line.strip() != READY_LINE and not _NOISE.match(line):
+                    self._keep(line)
         self._process.wait()
         self._on_exit()
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import structlog
 
+from core.artifacts import ArtifactStore
 from core.database import Database
 from core.errors import FencedOut
 from core.repositories.claims import Claim
@@ -17,6 +18,7 @@ from core.settings import Settings
 from worker.attempt_watch import AttemptWatch
 from worker.exits import classify
 from worker.host import this_holder
+from worker.leftovers import sweep_job
 from worker.memory import count_oom_kills
 from worker.slots import Share, Slots
 from worker.standby import Standby
@@ -38,6 +40,7 @@ class Supervisor(WorkLoop):
         self._slots = slots
         self._standby = standby
         self._on_end = on_end
+        self._store = ArtifactStore(settings.artifacts)
         self._holder = this_holder()
 
     def work_once(self) -> None:
@@ -52,6 +55,7 @@ class Supervisor(WorkLoop):
                 job=claim.attempt.job_id, attempt=claim.attempt.number, request_id=claim.request_id
             ):
                 self._see_through(claim, share)
+                sweep_job(self._database, self._store, claim.attempt)
         finally:
             self._slots.give_back(share)
         self._on_end()
