@@ -78,6 +78,11 @@ class ArtifactStore:
             return {}
         return {entry["name"].rstrip("/").rsplit("/", 1)[-1]: _changed(entry) for entry in found}
 
+    def files(self, folder: str) -> dict[str, float]:
+        """All files below a folder, however deep, by their path from the root, with the time of their last change."""
+        found = self._files.find(f"{self._root}/{folder}".rstrip("/"), detail=True, refresh=True)
+        return {name.removeprefix(f"{self._root}/"): _changed(entry) for name, entry in found.items()}
+
     def local_path(self, path: str) -> Path | None:
         """Where `path` lies on this machine; None for a store elsewhere."""
         return Path(f"{self._root}/{path}") if "file" in self._files.protocol else None

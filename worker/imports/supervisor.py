@@ -35,6 +35,7 @@ from worker.host import lives, this_holder
 from worker.imports.builtin import BUNDLED
 from worker.imports.sweeper import sweep_caches, sweep_store
 from worker.ledger import Ledger
+from worker.leftovers import sweep_jobs
 from worker.memory import count_oom_kills
 from worker.work_loop import WorkLoop
 
@@ -84,6 +85,7 @@ class ImportSupervisor(WorkLoop):
             return
         self._swept = time.monotonic()
         sweep_store(self._database, self._store)
+        sweep_jobs(self._database, self._store, LOCAL_TENANT)
         sweep_caches(self._database, self._settings.cache)
         try:
             with self._database.transaction() as session:
