@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,15 @@ from core.artifacts import ArtifactStore
 from core.dataset_content import StoredDataset
 from core.failpoints import failpoint
 from core.jobspec import JobSpec
-from core.repositories.attempts import Attempt, Ending, add_warning, current_standing, end_attempt, record_environment
+from core.repositories.attempts import (
+    Attempt,
+    Ending,
+    add_warning,
+    current_standing,
+    end_attempt,
+    pause_attempt,
+    record_environment,
+)
 from core.repositories.checkpoints import Checkpoint
 from core.repositories.results import KEPT_BEST, SUCCESS, Publication, finish_job
 from core.settings import Settings
@@ -28,7 +36,6 @@ from worker.losses import make_loss
 from worker.pipeline import SplitDataset, split_dataset
 from worker.publishing import check_parity, export_onnx, store_artifact
 
-PAUSED = Ending(State.PAUSED, outcome="paused", counts_as_failure=False)
 CANCELLED = Ending(State.CANCELLED, outcome="cancelled", reason=Reason.USER_CANCELLED, counts_as_failure=False)
 
 
@@ -60,8 +67,9 @@ def run_attempt(
     data = split_dataset(dataset, spec.dataset, checked.input_shape, store, settings)
     _introduce(checked, data, devices, state.epoch if state else 0)
     trained = fit(checked, data, ledger, store, Start(state, troubles, threads), devices)
+    if trained.paused and ledger.write(pause_attempt) is State.CANCELLING:
+        trained = replace(trained, paused=False, cancelled=True)
     if trained.paused:
-        ledger.write(lambda session, attempt: end_attempt(session, attempt, PAUSED))
         print(f"paused after epoch {len(trained.history)}", flush=True)
     elif trained.cancelled and not _keeps_best(trained, ledger):
         ledger.write(lambda session, attempt: end_attempt(session, attempt, CANCELLED))
@@ -117,6 +125,9 @@ def _finish(
     failpoint("attempt.before_finish")
     ending = KEPT_BEST if trained.cancelled else SUCCESS
     version = ledger.write(lambda session, attempt: finish_job(session, attempt, evaluation, publication, ending))
+    if version is None:
+        print("cancelled; the best epoch is not wanted any more", flush=True)
+        return
     store.delete(f"checkpoints/{ledger.attempt.job_id}")
     print(f"test accuracy {evaluation['test_accuracy']:.4f}; published as version {version}", flush=True)
 

@@ -130,6 +130,20 @@ def end_attempt(session: Session, attempt: Attempt, ending: Ending) -> State:
     return ending.state
 
 
+PAUSED = Ending(State.PAUSED, outcome="paused", counts_as_failure=False)
+
+
+def pause_attempt(session: Session, attempt: Attempt) -> State:
+    """Ends an attempt that was asked to pause. Returns the job's state. Raises FencedOut.
+
+    It stays CANCELLING, and the attempt goes on, where somebody has cancelled meanwhile and wants the best epoch kept.
+    """
+    state = write_job(session, attempt)
+    if state is State.CANCELLING and current_standing(session, attempt).keep_best:
+        return state
+    return end_attempt(session, attempt, PAUSED)
+
+
 def as_wanted(row: JobRow, outcome: str) -> Ending | None:
     """The ending that somebody asked for, by cancelling or pausing the job; None where nobody did."""
     if row.state == State.CANCELLING:

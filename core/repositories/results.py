@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from core.objective import Direction, Objective
-from core.repositories.attempts import Attempt, Ending, end_attempt, write_job
+from core.repositories.attempts import Attempt, Ending, current_standing, end_attempt, write_job
 from core.repositories.checkpoints import Checkpoint, add_checkpoint, forget_checkpoints
 from core.repositories.epochs import EpochMetrics
 from core.repositories.events import append_event
@@ -94,11 +94,15 @@ def finish_job(
     evaluation: dict[str, Any],
     publication: Publication,
     ending: Ending = SUCCESS,
-) -> int:
+) -> int | None:
     """Everything that an end with a model makes visible, in one transaction: evaluation, artifact, version, best, state.
 
-    Returns the new version number. Raises FencedOut.
+    Returns the new version number; None for a cancelled job whose best was given up meanwhile. Raises FencedOut.
     """
+    write_job(session, attempt)
+    if ending.state is State.CANCELLED and not current_standing(session, attempt).keep_best:
+        end_attempt(session, attempt, ending)
+        return None
     name = f"{publication.view}.{publication.architecture}"
     summary = {key: evaluation[key] for key in ("test_loss", "test_accuracy")}
     write_job(session, attempt, evaluation=summary, model_name=name)

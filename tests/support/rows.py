@@ -33,11 +33,11 @@ def submit(database: Database, *, tenant: str = LOCAL_TENANT, **spec: Any) -> st
     with database.transaction() as session:
         dataset = need_dataset(session, tenant, checked.spec.dataset.name, "request-1")
         if dataset.state == DatasetState.IMPORTING:
-            _make_ready(dataset)
+            make_ready(dataset)
         return create_job(session, tenant, checked, dataset, "request-1").id
 
 
-def _make_ready(dataset: DatasetRow) -> None:
+def make_ready(dataset: DatasetRow) -> None:
     """As an import would, without files."""
     info = BUILTIN_DATASETS[dataset.name]
     file = StoredFile(name="none", bytes=0, sha256="0" * 64)
@@ -119,4 +119,6 @@ def publication(*, objective: Objective = ACCURACY, view: str = "digits", **metr
 def finish(database: Database, attempt: Attempt, published: Publication | None = None) -> int:
     """Ends the attempt as a success. Returns the version that it published."""
     with database.transaction() as session:
-        return finish_job(session, attempt, EVALUATION, published or publication())
+        version = finish_job(session, attempt, EVALUATION, published or publication())
+    assert version is not None
+    return version
