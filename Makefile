@@ -10,7 +10,7 @@ TOOLS := $(VENV)/.tools
 INSTALLED := $(VENV)/.installed
 PACKAGES := core service worker migrations cli client
 
-.PHONY: help install demo test faults gpu-check check bench clean locks
+.PHONY: help install demo test faults soak gpu-check check bench clean locks
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[36mmake %-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,11 @@ test: install ## Run all tests; ARGS="tests/unit -k locks" narrows them
 	@$(BIN)/python -m pytest $(ARGS)
 
 faults: install ## Run the fault tests that take too long for every run
-	@$(BIN)/python -m pytest -m long tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest -m long tests $(ARGS)
+
+soak: install ## Kill processes at random while jobs flow; MINUTES=30 SEED=1 KILLS_A_MINUTE=8 TOPOLOGY=cluster
+	@PYTHONPATH=tests/support $(BIN)/python tests/soak/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(KILLS_A_MINUTE),--kills-a-minute $(KILLS_A_MINUTE)) $(if $(TOPOLOGY),--topology $(TOPOLOGY))
 
 gpu-check: install ## Train, kill, resume and predict on the GPU of this machine, if it has one
 	@if $(BIN)/python -m worker.gpus; then $(BIN)/python -m pytest -m gpu tests/gpu $(ARGS); fi

