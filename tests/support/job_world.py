@@ -53,7 +53,7 @@ class NoWakeUps(WakeUps):
     def __init__(self) -> None:
         pass
 
-    def send(self, job_id: str) -> bool:
+    def send(self, job_id: str, queue: str | None = None) -> bool:
         return False
 
 
