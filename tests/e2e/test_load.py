@@ -59,10 +59,10 @@ class TestManyPredictions:
         requests = [flood.request(address, PREDICT, picture, "image/png") for picture in pictures()]
         alone = [asyncio.run(flood.all_at_once(address, [content]))[0] for content in requests]
         expected = [ranked(answer.body) for answer in alone if answer is not None]
-        asyncio.run(
-            flood.all_at_once(address, requests * (count // len(requests)))
-        )  # what the allocator keeps for good
-        before = api.memory_info().rss
+        fresh = api.memory_info().rss
+        asyncio.run(flood.all_at_once(address, requests * (count // len(requests))))
+        before = api.memory_info().rss  # with what the allocator keeps for good
+        assert before - fresh < 300 << 20
         answers = asyncio.run(flood.all_at_once(address, requests * (count // len(requests))))
         for number, answer in enumerate(answers):
             assert answer is not None, flood.statuses(answers)
