@@ -234,7 +234,7 @@ def machine(database: Database) -> Any:
     return lambda: Jobs(database, clock)
 
 
-EXAMPLES = {"sqlite": 40, "postgres": 8}
+EXAMPLES = {"sqlite": 25, "postgres": 6}
 MANY = {"sqlite": 600, "postgres": 120}
 STEPS = 50
 
