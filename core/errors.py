@@ -18,6 +18,9 @@ KerasdError
 │   └── IdempotencyKeyInFlight  the first request with that key is not answered yet
 ├── IdempotencyKeyReused    the same key came with another body
 ├── ArtifactCorrupt         stored bytes do not match their recorded sha256
+├── ArtifactStoreFailed     the artifact store did not do what was asked of it
+│   ├── ArtifactStoreAway       it does not answer, or is too busy; trying again may help
+│   └── ArtifactStoreRefused    it refuses: credentials, bucket, permissions
 ├── FencedOut               another attempt owns the job or import; the caller must stop
 └── TrainingFailure         ends a job with a reason of the closed list
 
@@ -151,6 +154,18 @@ class IdempotencyKeyReused(KerasdError):
 
 class ArtifactCorrupt(KerasdError):
     code = "artifact_corrupt"
+
+
+class ArtifactStoreFailed(KerasdError):
+    code = "artifact_store_failed"
+
+
+class ArtifactStoreAway(ArtifactStoreFailed):
+    code = "artifact_store_unavailable"
+
+
+class ArtifactStoreRefused(ArtifactStoreFailed):
+    code = "artifact_store_refused"
 
 
 class FencedOut(KerasdError):

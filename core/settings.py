@@ -1,4 +1,9 @@
-"""All settings, read in this one place from KERASD_* environment variables, and from files for secrets."""
+"""All settings, read in this one place from KERASD_* environment variables, and from files for secrets.
+
+Artifacts on S3: KERASD_ARTIFACTS_URL=s3://bucket/prefix. The server's address, region and credentials are the `s3_*`
+settings, as variables or secret files; each that is not set is taken from where AWS's own tools take it: AWS_ENDPOINT_URL_S3,
+AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, or the machine's role.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -45,7 +50,15 @@ class Settings(BaseSettings):
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the data folder")
     broker_url: str | None = Field(None, description="Redis URL; default: the embedded Valkey")
-    artifacts_url: str | None = Field(None, description="fsspec URL; default: a folder in the data folder")
+    artifacts_url: str | None = Field(
+        None, description="a folder, or s3://bucket/prefix; default: a folder in the data folder"
+    )
+    s3_endpoint: str | None = Field(
+        None, pattern="^https?://", description="address of an S3 server other than AWS's own"
+    )
+    s3_region: str | None = Field(None, description="region of the bucket")
+    s3_access_key_id: str | None = Field(None, description="access key of the S3 server")
+    s3_secret_access_key: SecretStr | None = Field(None, description="its secret")
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8000, ge=0, le=65535, description="port that the API listens on; 0: any free one")
     dataset_files: dict[str, AbsolutePath] = Field(

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core.artifacts import ArtifactStore
+from core.artifacts import open_store
 from core.database import Database
 from core.errors import Fault, InvalidQuery, KerasdError
 from core.faults import plain
@@ -48,7 +48,7 @@ PREDICT_PREFIX = "/api/v1/predict/"
 def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
     """The whole API over the configured database, broker and artifacts. `stopping` tells streams to end."""
     database = Database(settings.database)
-    store = ArtifactStore(settings.artifacts)
+    store = open_store(settings)
     context = Context(settings, database, WakeUps(settings.broker), store, stopping or Event())
     catalogue = Catalogue(database, store, LOCAL_TENANT)
     control_plane = RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue))))

@@ -27,6 +27,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ArtifactCorrupt: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ArtifactStoreFailed: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import Postgres, running_postgres, running_valkey
+from servers import S3, Postgres, running_postgres, running_s3, running_valkey
 
 from core.database import Database
 from migrations.schema import upgrade
@@ -26,6 +26,13 @@ def broker_url() -> Iterator[str]:
     """A Valkey that all tests share: use a queue or key of your own, or leave it as it was."""
     with running_valkey() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An S3 that all tests share: take a bucket of your own, and let it answer again."""
+    with running_s3() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

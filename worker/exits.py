@@ -17,6 +17,8 @@ FENCED_OUT = 3
 """Exit code: another attempt owns the job or import; nothing was written."""
 NO_DATABASE = 4
 """Exit code of an importer: the database stayed away for longer than a lease."""
+NO_STORE = 5
+"""Exit code of an importer: the artifact store stayed away for longer than a lease."""
 
 _NO_MEMORY = re.compile(
     r"MemoryError\b|std::bad_alloc|pthread_create.*failed|can't start new thread"

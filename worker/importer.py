@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from core.artifacts import ArtifactStore
+from core.artifacts import open_store
 from core.database import Database
-from core.errors import FencedOut
+from core.errors import ArtifactStoreAway, FencedOut
 from core.repositories.imports import ImportAttempt, Rejection, reject_import
 from core.settings import Settings
-from worker.exits import ENDED, FENCED_OUT, NO_DATABASE
+from worker.exits import ENDED, FENCED_OUT, NO_DATABASE, NO_STORE
 from worker.host import die_with_parent, leave
 from worker.imports.run import describe, run_import
 from worker.ledger import ImportLedger
@@ -38,7 +38,7 @@ def main() -> int:
 def import_dataset(assignment: dict[str, Any], settings: Settings) -> int:
     """Runs the import and records how it ended. Returns the exit code.
 
-    A database that stays away is no verdict: the import is left to be tried again.
+    A database or store that stays away is no verdict: the import is left to be tried again.
     """
     attempt = ImportAttempt(assignment["tenant"], assignment["dataset_id"], assignment["number"])
     database = Database(settings.database)
@@ -46,7 +46,7 @@ def import_dataset(assignment: dict[str, Any], settings: Settings) -> int:
     try:
         try:
             run_import(assignment, ledger, settings)
-        except (FencedOut, DBAPIError):
+        except (FencedOut, DBAPIError, ArtifactStoreAway):
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is becomes the dataset's recorded detail)
             rejection = describe(error)
@@ -54,7 +54,7 @@ def import_dataset(assignment: dict[str, Any], settings: Settings) -> int:
                 traceback.print_exc()
                 rejection = Rejection(f"the import failed: {type(error).__name__}: {error}"[:500], [], 0)
             # First, so that on a full disk there is room to say so.
-            ArtifactStore(settings.artifacts).delete(attempt.folder)
+            open_store(settings).discard(attempt.folder)
             ledger.write(lambda session, attempt: reject_import(session, attempt, rejection))
     except FencedOut as fenced:
         print(fenced.detail, flush=True)
@@ -62,6 +62,9 @@ def import_dataset(assignment: dict[str, Any], settings: Settings) -> int:
     except DBAPIError as error:
         print(f"the database does not answer: {error.orig}", flush=True)
         return NO_DATABASE
+    except ArtifactStoreAway as away:
+        print(away.detail, flush=True)
+        return NO_STORE
     finally:
         database.close()
     return ENDED

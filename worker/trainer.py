@@ -68,7 +68,7 @@ def import_training() -> None:
 def train(assignment: Assignment) -> int:
     """Runs the attempt and records how it ended. Returns the exit code."""
     from core.dataset_content import StoredDataset
-    from core.errors import FencedOut, TrainingFailure
+    from core.errors import ArtifactStoreAway, FencedOut, TrainingFailure
     from core.repositories.attempts import Attempt, Ending, end_attempt
     from core.repositories.checkpoints import Checkpoint
     from core.settings import Settings
@@ -90,6 +90,10 @@ def train(assignment: Assignment) -> int:
             run_attempt(assignment.spec, dataset, checkpoints, ledger, settings, hardware)
         except FencedOut:
             raise
+        except ArtifactStoreAway as away:
+            print(away.detail, flush=True)
+            given_back = Ending(State.QUEUED, outcome="released", detail=away.detail, counts_as_failure=False)
+            ledger.write(lambda session, attempt: end_attempt(session, attempt, given_back))
         except Exception as error:  # noqa: BLE001  (whatever it is becomes the job's recorded reason)
             traceback.print_exc()
             failure = error if isinstance(error, TrainingFailure) else explain(error)
@@ -107,7 +111,7 @@ def explain(error: Exception) -> Any:
     """The TrainingFailure that an unexpected error amounts to."""
     import tensorflow as tf
 
-    from core.errors import TrainingFailure
+    from core.errors import KerasdError, TrainingFailure
     from core.states import Reason
 
     told = f"{type(error).__name__}: {error}"
@@ -120,6 +124,8 @@ def explain(error: Exception) -> Any:
         return TrainingFailure(Reason.OUT_OF_MEMORY, "memory ran out; use a smaller batch_size or image_size")
     if _disk_is_full(error):
         return TrainingFailure(Reason.DISK_FULL, "the disk is full; free space and retry the job")
+    if isinstance(error, KerasdError):
+        return TrainingFailure(Reason.INTERNAL_ERROR, error.detail)
     return TrainingFailure(Reason.INTERNAL_ERROR, f"{text}; the job's log has the traceback")
 
 

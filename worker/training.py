@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from core.artifacts import ArtifactStore
+from core.artifacts import ArtifactStore, open_store
 from core.dataset_content import StoredDataset
 from core.failpoints import failpoint
 from core.jobspec import JobSpec
 from core.repositories.attempts import (
+    LEASE_SECONDS,
     Attempt,
     Ending,
     add_warning,
@@ -53,7 +54,7 @@ def run_attempt(
     """
     failpoint("attempt.starts")
     checked = check_spec(document, dataset.content.info)
-    store = ArtifactStore(settings.artifacts)
+    store = open_store(settings, LEASE_SECONDS)
     state, troubles = load_state(store, checkpoints)
     for trouble in troubles:
         print(trouble, flush=True)
@@ -128,7 +129,7 @@ def _finish(
     if version is None:
         print("cancelled; the best epoch is not wanted any more", flush=True)
         return
-    store.delete(f"checkpoints/{ledger.attempt.job_id}")
+    store.discard(f"checkpoints/{ledger.attempt.job_id}")
     print(f"test accuracy {evaluation['test_accuracy']:.4f}; published as version {version}", flush=True)
 
 

@@ -136,7 +136,7 @@ class _Form(MultipartReader):
             self._file = None
             with suppress(ClientDisconnect, OSError):
                 manager.__exit__(ClientDisconnect, ClientDisconnect(), None)
-        self._store.delete(self._folder)
+        self._store.discard(self._folder)
 
     def begin_part(self, name: str, filename: str) -> None:
         self._field = name[:64]

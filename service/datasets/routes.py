@@ -104,7 +104,7 @@ def remove_dataset(name: str, context: ContextDep, tenant: TenantDep) -> None:
     with context.database.transaction() as session:
         unused = delete_dataset(session, tenant, name)
     for folder in unused:
-        context.store.delete(folder)
+        context.store.discard(folder)
 
 
 def known_dataset(name: str, context: ContextDep, tenant: TenantDep) -> None:

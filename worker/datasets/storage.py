@@ -22,6 +22,10 @@ INDEX_BLOCK = 4096
 Opened = tuple[ExitStack, Writing]
 
 
+class _Abandoned(Exception):
+    """Tells the store that a file will not be finished."""
+
+
 class SplitWriter:
     """Appends the images of one split."""
 
@@ -68,11 +72,12 @@ class SplitWriter:
         )
 
     def abandon(self) -> None:
-        """Closes what is open; the folder is removed as a whole."""
+        """Closes what is open, unfinished; the folder is removed as a whole."""
         for opened in (self._shard, self._index):
             if opened is not None:
-                with suppress(OSError):  # a full disk would complain again
-                    opened[0].close()
+                error = _Abandoned()
+                with suppress(_Abandoned):
+                    opened[0].__exit__(_Abandoned, error, None)
         self._shard = self._index = None
 
     @property

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from core.artifacts import ArtifactStore
+from core.artifacts import ArtifactStore, open_store
 from core.dataset_content import CONTACT_SHEET, DatasetContent, StoredDataset, StoredFile, StoredSplit
-from core.errors import ArtifactCorrupt, InvalidImage
+from core.errors import ArtifactCorrupt, ArtifactStoreRefused, InvalidImage
 from core.failpoints import failpoint
 from core.images import open_image, reduce_image, reduced_image, to_pixels
+from core.repositories.attempts import LEASE_SECONDS
 from core.repositories.imports import Imported, Rejection, find_twin, finish_import
 from core.settings import Settings
 from worker.datasets.storage import DatasetWriter
@@ -67,7 +68,7 @@ class Corrupt:
 def run_import(assignment: dict[str, Any], ledger: ImportLedger, settings: Settings) -> None:
     """Imports and publishes, or raises: Rejected, FencedOut, and whatever `describe` explains."""
     options = ImportOptions(**assignment["options"])
-    store = ArtifactStore(settings.artifacts)
+    store = open_store(settings, LEASE_SECONDS)
     scratch = Path(tempfile.gettempdir())
     uploads = [_local(store, upload, scratch) for upload in assignment["uploads"]]
     uploaded = sum(upload.path.stat().st_size for upload in uploads)
@@ -90,7 +91,7 @@ def describe(error: Exception) -> Rejection | None:
     """The rejection that an expected failure amounts to; None for what nobody expected."""
     if isinstance(error, Rejected):
         return Rejection(str(error), [asdict(fault) for fault in error.errors], error.total)
-    if isinstance(error, BuiltinMissing | ArtifactCorrupt):
+    if isinstance(error, BuiltinMissing | ArtifactCorrupt | ArtifactStoreRefused):
         return Rejection(str(error), [], 0)
     if isinstance(error, MemoryError):
         return Rejection("reading the files took more memory than an import may use", [], 0)

@@ -12,9 +12,9 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from core.artifacts import ArtifactStore
+from core.artifacts import open_store
 from core.database import Database
-from core.errors import DatasetExists, FencedOut
+from core.errors import ArtifactStoreFailed, DatasetExists, FencedOut
 from core.repositories.attempts import LEASE_SECONDS
 from core.repositories.datasets import is_importing, need_dataset, path_in_use
 from core.repositories.imports import (
@@ -30,7 +30,7 @@ from core.repositories.imports import (
 from core.settings import Settings
 from core.tables import LOCAL_TENANT
 from worker.child_process import ChildProcess
-from worker.exits import NO_DATABASE, classify
+from worker.exits import NO_DATABASE, NO_STORE, classify
 from worker.host import lives, this_holder
 from worker.imports.builtin import BUNDLED
 from worker.imports.sweeper import sweep_caches, sweep_store
@@ -46,6 +46,7 @@ LOOK_SECONDS = 0.5
 STALL_SECONDS = 60.0
 """An import that shows no progress for so long is ended: one picture should never take that long."""
 SWEEP_SECONDS = 3600.0
+AWAY = {NO_DATABASE: "the database was away", NO_STORE: "the artifact store is away; see kerasd doctor"}
 
 
 class ImportSupervisor(WorkLoop):
@@ -58,7 +59,7 @@ class ImportSupervisor(WorkLoop):
         super().__init__()
         self._settings = settings
         self._database = database
-        self._store = ArtifactStore(settings.artifacts)
+        self._store = open_store(settings)
         self._holder = this_holder()
         self._swept = float("-inf")
         self._keeps_house = keeps_house
@@ -84,8 +85,11 @@ class ImportSupervisor(WorkLoop):
         if not self._keeps_house or time.monotonic() - self._swept < SWEEP_SECONDS:
             return
         self._swept = time.monotonic()
-        sweep_store(self._database, self._store)
-        sweep_jobs(self._database, self._store, LOCAL_TENANT)
+        try:
+            sweep_store(self._database, self._store)
+            sweep_jobs(self._database, self._store, LOCAL_TENANT)
+        except ArtifactStoreFailed as error:
+            log.warning("the artifact store cannot be swept", error=error.detail)
         sweep_caches(self._database, self._settings.cache)
         try:
             with self._database.transaction() as session:
@@ -127,8 +131,8 @@ class ImportSupervisor(WorkLoop):
             """Nothing happens where the importer has recorded an end itself."""
             if isinstance(verdict, Rejection):
                 reject_import(session, attempt, verdict)
-            elif verdict is not None or returncode == NO_DATABASE:
-                release_import(session, attempt, verdict or "the database was away", lost=False)
+            elif verdict is not None or returncode in AWAY:
+                release_import(session, attempt, verdict or AWAY[returncode or 0], lost=False)
             else:
                 release_import(session, attempt, loss.detail.replace("trainer", "importer"), lost=True)
 
@@ -144,9 +148,9 @@ class ImportSupervisor(WorkLoop):
             unused = [each.folder for each in tries if not path_in_use(session, each.folder)]
             wanted = is_importing(session, attempt.dataset_id)
         for folder in unused:
-            self._store.delete(folder)
+            self._store.discard(folder)
         if not wanted:
-            self._store.delete(f"uploads/{attempt.dataset_id}")
+            self._store.discard(f"uploads/{attempt.dataset_id}")
 
     def _watch(self, attempt: ImportAttempt, importer: ChildProcess) -> str | Rejection | None:
         """Waits for the exit (None), or says why it is to be ended. Raises FencedOut."""

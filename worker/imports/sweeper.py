@@ -20,6 +20,10 @@ GRACE_SECONDS = 3600.0
 """An upload that is still arriving has no row yet; the slowest that is waited for writes a block more often than this."""
 
 
+UNSEEN_TIMES = 24
+"""the grace on S3, where a file that is still arriving cannot be seen to grow"""
+
+
 def sweep_caches(database: Database, cache: Path) -> None:
     """Removes resized and fetched copies of datasets that are gone from this machine."""
     with database.snapshot() as session:
@@ -33,6 +37,9 @@ def sweep_caches(database: Database, cache: Path) -> None:
 def sweep_store(database: Database, store: ArtifactStore, grace_seconds: float = GRACE_SECONDS) -> list[str]:
     """Returns what was removed. Any number of workers may do so at once."""
     removed = []
+    if store.local_path("") is None:
+        grace_seconds *= UNSEEN_TIMES
+    store.drop_unfinished(grace_seconds)
     for folder in ("datasets", "uploads"):
         entries = store.entries(folder)
         with database.snapshot() as session:
