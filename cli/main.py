@@ -19,6 +19,7 @@ COMMANDS = (
     ("api", "cli.parts:api", RUN, "Only the HTTP API, for a cluster."),
     ("worker", "cli.parts:worker", RUN, "Only one worker, for a cluster."),
     ("migrate", "cli.parts:migrate", RUN, "Bring the database to the newest schema."),
+    ("migrate-data", "cli.moving:migrate_data", RUN, "Copy a laptop's jobs, models and datasets into a cluster."),
     ("demo", "cli.demo:demo", RUN, "Start a server, train LeNet on handwritten digits and classify one."),
     ("train", "cli.train:train", WORK, "Train an architecture on a dataset."),
     ("submit", "cli.train:submit", WORK, "Submit a job spec from a JSON file."),

@@ -21,7 +21,7 @@ from core.errors import ArtifactStoreAway, ArtifactStoreFailed, ArtifactStoreRef
 BLOCK_BYTES = 8 << 20
 """A part of an upload, kept in memory while it is sent. S3 takes 10,000 parts."""
 CONNECT_SECONDS = 5.0
-READ_SECONDS = 15.0
+READ_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
 CONCURRENCY = 4
 """parts of one file that are fetched at once"""
@@ -45,8 +45,9 @@ class S3Files(S3FileSystem):  # type: ignore[misc]
     Raises ArtifactStoreAway after that, and ArtifactStoreRefused at once.
     """
 
-    retries = 2
-    """of s3fs itself, within a fraction of a second"""
+    cachable = False  # each store has its own connections and patience
+    retries = 1
+    """tries of s3fs itself: it would repeat without looking at the time"""
 
     def __init__(self, *, patience: float, **options: Any) -> None:
         config = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import S3, Postgres, running_postgres, running_s3, running_valkey
@@ -33,6 +34,15 @@ def s3() -> Iterator[S3]:
     """An S3 that all tests share: take a bucket of your own, and let it answer again."""
     with running_s3() as server:
         yield server
+
+
+@pytest.fixture(params=("folder", "s3"))
+def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Settings of an empty artifact store, of each kind in turn."""
+    if request.param == "folder":
+        return {"artifacts_url": str(tmp_path / "artifacts")}
+    server: S3 = request.getfixturevalue("s3")
+    return server.fields()
 
 
 @pytest.fixture(scope="session")

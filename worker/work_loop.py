@@ -1,4 +1,4 @@
-"""A loop that looks for work until it is told to stop, whatever becomes of the database."""
+"""A loop that looks for work until it is told to stop, whatever becomes of the database and the store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+
+from core.errors import ArtifactStoreFailed
 
 log = structlog.get_logger("kerasd.worker")
 
@@ -36,6 +38,9 @@ class WorkLoop(ABC):
                 self.work_once()
             except DBAPIError as error:
                 log.warning("the database does not answer; trying again", error=str(error.orig))
+                self._stopping.wait(TROUBLE_SECONDS)
+            except ArtifactStoreFailed as error:
+                log.warning("the artifact store is of no use; trying again", error=error.detail)
                 self._stopping.wait(TROUBLE_SECONDS)
 
     @abstractmethod

@@ -106,6 +106,7 @@ def add_warning(session: Session, attempt: Attempt, code: str, detail: str) -> N
 
 def append_log(session: Session, attempt: Attempt, text: str) -> None:
     """Adds what the trainer printed, its last words after the job's end included. Raises FencedOut."""
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL cannot store it
     current_standing(session, attempt)
     append_event(session, attempt.tenant, attempt.job_id, "log", {"attempt": attempt.number, "text": text})
 

@@ -16,25 +16,14 @@ import pytest
 from datasets import cifar100_archive
 from pictures import SHAPES, picture, zip_of_shapes
 from PIL import Image
-from stack import Stack, running_stack, until
+from stack import Stack, running_stack
+from uploads import upload, wait_imported
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_stack(tmp_path_factory.mktemp("datasets")) as running:
         yield running
-
-
-def upload(stack: Stack, name: str, content: bytes, filename: str = "images.zip", **fields: str) -> Any:
-    return stack.http.post("/api/v1/datasets", data={"name": name, **fields}, files={"file": (filename, content)})
-
-
-def wait_imported(stack: Stack, name: str) -> dict[str, Any]:
-    def ended() -> dict[str, Any] | None:
-        dataset: dict[str, Any] = stack.http.get(f"/api/v1/datasets/{name}").json()
-        return dataset if dataset["state"] != "IMPORTING" else None
-
-    return until(ended, 60, f"dataset {name} is imported", lambda: stack.log("worker"))
 
 
 class TestUpload:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import S3
@@ -24,13 +25,10 @@ LARGE = CONTENT * (2 * BLOCK_BYTES // len(CONTENT) + 1)
 """more than one part of an upload"""
 
 
-@pytest.fixture(params=("folder", "s3"))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+@pytest.fixture
+def store(artifacts: dict[str, Any]) -> ArtifactStore:
     """An empty store of each kind in turn."""
-    if request.param == "folder":
-        return ArtifactStore(str(tmp_path / "artifacts"))
-    server: S3 = request.getfixturevalue("s3")
-    return server.store()
+    return open_store(Settings(**artifacts))
 
 
 class Broken(Exception):

@@ -16,9 +16,10 @@ import rows
 from archives import example, write_records, write_tar
 from datasets import HOLDER, cifar100_archive, import_files, register, row_of, stored
 from pictures import SHAPES, picture, zip_of_shapes
+from servers import S3
 from sqlalchemy import update
 
-from core.artifacts import ArtifactStore
+from core.artifacts import open_store
 from core.database import SQLITE, Database, database_now
 from core.dataset_images import read_image
 from core.datasets import BUILTIN_DATASETS
@@ -41,6 +42,7 @@ from core.splits import SplitCounts
 from core.states import DatasetState
 from core.tables import LOCAL_TENANT, DatasetRow
 from core.validation import check_spec
+from worker.exits import NO_STORE
 from worker.importer import import_dataset
 from worker.imports.downloads import DownloadFailed, RemoteFile, have_file
 from worker.imports.supervisor import assignment_of
@@ -50,6 +52,16 @@ from worker.imports.sweeper import sweep_store
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", database_url=database_url, offline=True)
+
+
+@pytest.fixture
+def anywhere(settings: Settings, artifacts: dict[str, Any]) -> Settings:
+    """With artifacts in a folder and on S3 in turn."""
+    return with_artifacts(settings, artifacts)
+
+
+def with_artifacts(settings: Settings, artifacts: dict[str, Any]) -> Settings:
+    return Settings(data_dir=settings.data_dir, database_url=settings.database_url, offline=True, **artifacts)
 
 
 @pytest.fixture
@@ -118,14 +130,14 @@ class TestClaim:
 
 class TestImport:
     def test_images_keep_their_order_pixels_and_labels(
-        self, database: Database, settings: Settings, photos: Path
+        self, database: Database, anywhere: Settings, photos: Path
     ) -> None:
-        row = import_files(database, settings, "photos", photos)
+        row = import_files(database, anywhere, "photos", photos)
         dataset = stored(row)
         assert dataset.content.labels == SHAPES
         assert dataset.content.splits["train"].class_counts == (4, 4, 4)
         assert row.bytes == dataset.content.bytes
-        store = ArtifactStore(settings.artifacts)
+        store = open_store(anywhere)
         assert read_image(store, dataset, "train", 11).shape[2] == 3
         with pytest.raises(ImageNotFound):
             read_image(store, dataset, "train", 12)
@@ -211,16 +223,15 @@ class TestImport:
         assert row.errors[0]["code"] == "too_many_bytes"
 
     def test_a_damaged_copy_is_replaced_when_the_images_come_again(
-        self, database: Database, settings: Settings, photos: Path
+        self, database: Database, anywhere: Settings, photos: Path
     ) -> None:
-        first = import_files(database, settings, "photos", photos)
-        store = ArtifactStore(settings.artifacts)
-        shard = store.local_path(f"{first.path}/train-00000.tfrecord")
-        assert shard is not None
-        content = bytearray(shard.read_bytes())
+        first = import_files(database, anywhere, "photos", photos)
+        store = open_store(anywhere)
+        shard = f"{first.path}/train-00000.tfrecord"
+        content = bytearray(b"".join(store.blocks(shard)))
         content[500] ^= 1
-        shard.write_bytes(content)
-        second = import_files(database, settings, "same-photos", photos)
+        store.put(shard, bytes(content))
+        second = import_files(database, anywhere, "same-photos", photos)
         assert second.path != first.path
         assert row_of(database, "photos").path == second.path
 
@@ -244,6 +255,34 @@ class TestImport:
         timer.join()
         blocker.close()
         assert row_of(database, "photos").state == DatasetState.READY
+
+    def test_a_store_that_is_away_rejects_nothing(
+        self, database: Database, settings: Settings, photos: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        far = with_artifacts(settings, s3.fields())
+        register(database, far, "photos", [photos])
+        with database.transaction() as session:
+            claimed = claim_import(session, HOLDER)
+        assert claimed is not None
+        monkeypatch.setattr("core.s3.READ_SECONDS", 0.3)
+        monkeypatch.setattr("worker.imports.run.LEASE_SECONDS", 0.5)
+        with s3.away():
+            assert import_dataset(assignment_of(claimed), far) == NO_STORE
+        assert row_of(database, "photos").state == DatasetState.IMPORTING
+
+    def test_a_store_that_refuses_is_the_reason(
+        self, database: Database, settings: Settings, photos: Path, s3: S3
+    ) -> None:
+        far = with_artifacts(settings, s3.fields())
+        register(database, far, "photos", [photos])
+        with database.transaction() as session:
+            claimed = claim_import(session, HOLDER)
+        assert claimed is not None
+        with s3.refusing():
+            import_dataset(assignment_of(claimed), far)
+        row = row_of(database, "photos")
+        assert row.state == DatasetState.REJECTED
+        assert "the artifact store refuses" in str(row.detail)
 
     def test_a_failed_one_leaves_no_file_and_says_why(
         self, database: Database, settings: Settings, tmp_path: Path
@@ -389,15 +428,15 @@ class TestFirstUse:
 
 class TestSweeper:
     def test_it_removes_what_no_row_needs_once_it_is_old(
-        self, database: Database, settings: Settings, photos: Path
+        self, database: Database, anywhere: Settings, photos: Path
     ) -> None:
-        row = import_files(database, settings, "photos", photos)
-        store = ArtifactStore(settings.artifacts)
+        row = import_files(database, anywhere, "photos", photos)
+        store = open_store(anywhere)
         store.put("datasets/gone-1/train.index", b"x")
         store.put("uploads/never-registered/0", b"x")
         assert sweep_store(database, store) == []
         assert set(sweep_store(database, store, grace_seconds=-1)) >= {"datasets/gone-1", "uploads/never-registered"}
-        assert store.local_path(str(row.path)).is_dir()  # type: ignore[union-attr]
+        assert store.entries(str(row.path))
 
 
 class Server(BaseHTTPRequestHandler):

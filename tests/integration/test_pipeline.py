@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from servers import S3
 
 from core.artifacts import ArtifactStore
 from core.dataset_content import DatasetContent, ImageSizes, Split, StoredDataset, StoredFile
@@ -30,9 +31,16 @@ LABELS = ("a", "b", "c")
 class Fixture:
     """A stored dataset of random pictures, and what was put into it."""
 
-    def __init__(self, folder: Path, *, sizes: list[tuple[int, int]], splits: dict[Split, int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sizes: list[tuple[int, int]],
+        splits: dict[Split, int],
+        store: ArtifactStore | None = None,
+    ) -> None:
         noise = np.random.default_rng(0)
-        self.store = ArtifactStore(str(folder / "artifacts"))
+        self.store = store or ArtifactStore(str(folder / "artifacts"))
         self.folder = folder
         self.pixels: dict[Split, list[NDArray[np.uint8]]] = {name: [] for name in splits}
         with DatasetWriter(self.store, "datasets/d-1", LABELS, tuple(splits)) as writer:
@@ -107,6 +115,14 @@ class TestSplitDataset:
         photos.split(cached=False)
         assert [file.stat().st_mtime_ns for file in copies] == before
         assert len(copies) == 1
+
+    def test_files_that_are_elsewhere_are_fetched_once(self, tmp_path: Path, s3: S3) -> None:
+        far = Fixture(tmp_path, sizes=[(32, 32)], splits={"train": 30}, store=s3.store())
+        first = far.split(cached=True)
+        far.store.delete("datasets")
+        again = far.split(cached=True)
+        everything = np.arange(len(first.train.labels))
+        assert np.array_equal(first.train.gather(everything), again.train.gather(everything))
 
     @pytest.mark.parametrize("damage", ["shard", "index", "missing"])
     def test_damaged_files_end_the_job_with_a_reason(self, photos: Fixture, damage: str) -> None:

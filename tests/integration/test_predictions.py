@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,9 +19,11 @@ import pytest
 from answering import problem
 from networks import SIDE, publish
 from PIL import Image
+from servers import S3
+from stack import until
 from starlette.testclient import TestClient
 
-from core.artifacts import ArtifactStore
+from core.artifacts import ArtifactStore, open_store
 from core.database import Database
 from core.images import picture_pixels
 from core.settings import Settings
@@ -42,7 +45,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def store(settings: Settings) -> ArtifactStore:
-    return ArtifactStore(settings.artifacts)
+    return open_store(settings)
 
 
 @pytest.fixture
@@ -239,3 +242,49 @@ class Peak:
     def __exit__(self, *_: object) -> None:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         self.bytes = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+class TestStoreAway:
+    @pytest.fixture
+    def settings(self, database_url: str, tmp_path: Path, s3: S3) -> Settings:
+        broker = "redis://127.0.0.1:1/0"
+        return Settings(data_dir=tmp_path, database_url=database_url, broker_url=broker, **s3.fields())
+
+    @pytest.mark.parametrize(
+        ("trouble", "code"), [("away", "artifact_store_unavailable"), ("refusing", "artifact_store_refused")]
+    )
+    def test_what_is_loaded_answers_and_the_rest_is_503(
+        self,
+        database: Database,
+        store: ArtifactStore,
+        settings: Settings,
+        s3: S3,
+        trouble: str,
+        code: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        publish(database, store, "first.onnx", val_accuracy=0.1)
+        publish(database, store, "second.onnx", val_accuracy=0.9)
+        monkeypatch.setattr("core.s3.READ_SECONDS", 0.5)
+        picture = png(Image.new("L", (SIDE, SIDE)))
+        with TestClient(create_app(settings)) as api:
+            assert predict(api, picture).json()["model"]["version"] == 2
+            with getattr(s3, trouble)():
+                old = predict(api, picture, version=1)
+                assert (old.status_code, old.json()["code"]) == (503, code)
+                assert old.headers["Retry-After"]
+                assert predict(api, picture).json()["model"]["version"] == 2
+            assert predict(api, picture, version=1).status_code == 200
+
+    def test_a_best_version_that_could_not_be_had_is_tried_again(
+        self, database: Database, store: ArtifactStore, settings: Settings, s3: S3, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish(database, store)
+        monkeypatch.setattr("service.predictions.catalogue.RETRY_SECONDS", 0.1)
+        picture = png(Image.new("L", (SIDE, SIDE)))
+        with ExitStack() as trouble:
+            trouble.enter_context(s3.refusing())
+            with TestClient(create_app(settings)) as api:
+                assert predict(api, picture).json()["code"] == "artifact_store_refused"
+                trouble.close()
+                until(lambda: predict(api, picture).status_code == 200, 20, "the model is loaded")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from core.artifacts import ArtifactStore
+from core.artifacts import open_store
 from core.database import Database
 from core.dataset_content import StoredDataset
 from core.datasets import BUILTIN_DATASETS
@@ -30,7 +30,7 @@ def register(
     database: Database, settings: Settings, name: str, files: Sequence[Path], options: Mapping[str, str] | None = None
 ) -> None:
     """As an upload of these files would; without files, the built-in set of that name."""
-    store = ArtifactStore(settings.artifacts)
+    store = open_store(settings)
     uploads = []
     for number, file in enumerate(files):
         stored = store.put(f"uploads/{name}/{number}", file.read_bytes())

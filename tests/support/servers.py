@@ -164,6 +164,10 @@ class S3:
             "KERASD_S3_SECRET_ACCESS_KEY": "s",
         }
 
+    def fields(self) -> dict[str, Any]:
+        """The same as fields of Settings."""
+        return {name.removeprefix("KERASD_").lower(): value for name, value in self.environment().items()}
+
     def keys(self, url: str) -> list[str]:
         """What lies below a place, as the server itself lists it."""
         bucket, _, prefix = url.removeprefix("s3://").partition("/")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from servers import S3
 
 from core.artifacts import ArtifactStore
 from core.dataset_content import INDEX
@@ -103,3 +104,12 @@ class TestStoredIndex:
             stored = writer.finish()
         with StoredImages(store, "d", stored) as back, pytest.raises(ArtifactCorrupt, match="image 1 of train"):
             back.read("train", 1)
+
+    def test_one_that_is_given_up_leaves_nothing_on_s3(self, s3: S3) -> None:
+        url = s3.bucket()
+        with DatasetWriter(ArtifactStore(url, s3.access()), "d", ("a",), ("train",)) as writer:
+            for _ in range(INDEX_BLOCK + 1):
+                writer.add("train", 0, np.zeros((64, 64, 1), np.uint8))
+            assert s3.unfinished(url) == 1
+        assert s3.unfinished(url) == 0
+        assert s3.keys(url) == []
