@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 
@@ -46,6 +47,7 @@ def run_checks(settings: Settings) -> Iterator[Check]:
     yield _sqlite(settings)
     yield _data_folder(settings.data_dir)
     yield _disk(settings.data_dir)
+    yield _artifacts(settings)
     yield _broker(settings)
     yield _tensorflow()
     yield _gpu()
@@ -115,6 +117,27 @@ def _disk(folder: Path) -> Check:
     if free < LOW_DISK_BYTES:
         return Check("disk space", Verdict.NOTE, f"{found}; datasets and models may need more")
     return Check("disk space", Verdict.OK, found)
+
+
+def _artifacts(settings: Settings) -> Check:
+    from core.artifacts import open_store
+    from core.errors import ArtifactCorrupt, ArtifactStoreFailed
+
+    place = masked(settings.artifacts)
+    store, path = open_store(settings), f"doctor-{uuid4().hex}"
+    folder = store.local_path("")
+    if folder is not None and not folder.exists():
+        return Check("artifacts", Verdict.OK, f"{place}, not made yet")
+    try:
+        stored = store.put(path, b"kerasd doctor")
+        store.get(path, stored.sha256)
+        store.delete(path)
+    except (ArtifactStoreFailed, ArtifactCorrupt) as error:
+        return Check("artifacts", Verdict.BROKEN, f"{place}: {masked(error.detail)}")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return Check("artifacts", Verdict.BROKEN, f"{place} cannot be written ({reason}); set KERASD_ARTIFACTS_URL")
+    return Check("artifacts", Verdict.OK, f"{place} takes, gives back and deletes a file")
 
 
 def _broker(settings: Settings) -> Check:

@@ -71,6 +71,8 @@ def described(settings: Settings) -> list[Setting]:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "not set"
     if isinstance(value, dict):
         return jsonlib.dumps({key: str(item) for key, item in value.items()})
     return str(value).lower() if isinstance(value, bool) else str(value)

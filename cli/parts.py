@@ -26,7 +26,7 @@ def worker() -> NoReturn:
 
 
 def migrate() -> NoReturn:
-    """Bring the configured database to the newest schema; safe to repeat."""
+    """Bring the configured database to the newest schema, and make the bucket of the artifacts; safe to repeat."""
     _become("migrations")
 
 

@@ -72,6 +72,11 @@ class ArtifactStore:
             self._files, self._root = fsspec.core.url_to_fs(url, auto_mkdir=True)
         self._local = "file" in self._files.protocol
 
+    def prepare(self) -> None:
+        """Makes the bucket where S3 has none of that name; a folder is made when something is put there."""
+        if not self._local:
+            self._files.make_bucket(self._root)
+
     def put(self, path: str, content: bytes) -> Stored:
         """Writes `content` at `path`, relative to the store's root. The caller writes the row that publishes it."""
         with self.writing(path) as file:

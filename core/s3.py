@@ -42,7 +42,8 @@ _ABSENT = frozenset({"NoSuchKey", "404", "InvalidRange", "416"})
 class S3Files(S3FileSystem):  # type: ignore[misc]
     """An fsspec file system whose every request is repeated for up to `patience` seconds while the server is away.
 
-    Raises ArtifactStoreAway after that, and ArtifactStoreRefused at once.
+    Raises ArtifactStoreAway after that, and ArtifactStoreRefused at once. Once it has given up, it tries each request once
+    until the server answers again: what comes after a failure would else wait as long, one request after the other.
     """
 
     cachable = False  # each store has its own connections and patience
@@ -63,6 +64,15 @@ class S3Files(S3FileSystem):  # type: ignore[misc]
             **options,
         )
         self._patience = patience
+        self._gave_up = False
+
+    def make_bucket(self, root: str) -> None:
+        """The bucket of `root`, unless it is there."""
+        bucket = self.split_path(f"{root}/")[0]
+        try:
+            self.call_s3("head_bucket", Bucket=bucket)
+        except FileNotFoundError:
+            self.mkdir(bucket)  # knows what each region wants to be told
 
     def drop_unfinished(self, root: str, older_than_seconds: float) -> int:
         """Ends uploads below `root` that were begun so long ago and never finished. Returns how many."""
@@ -93,13 +103,18 @@ class S3Files(S3FileSystem):  # type: ignore[misc]
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                return await call(*args, **kwargs)
+                answer = await call(*args, **kwargs)
             except (boto.BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError) as error:
                 trouble = trouble_of(error)
+                away = isinstance(trouble, ArtifactStoreAway)
+                self._gave_up = away and (self._gave_up or time.monotonic() > deadline)
                 if trouble is None:
                     raise
-                if not isinstance(trouble, ArtifactStoreAway) or time.monotonic() > deadline:
+                if self._gave_up or not away:
                     raise trouble from error
+            else:
+                self._gave_up = False
+                return answer
             await asyncio.sleep(PAUSE_SECONDS)
 
 

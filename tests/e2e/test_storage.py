@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pictures import SHAPES, picture, zip_of_shapes
-from servers import S3
-from stack import Stack, until
+from servers import S3, Postgres
+from stack import Stack, running_stack, until
 from training import SLOW, assert_whole, resumption, trainer_of, wait_epochs
 from uploads import upload, wait_imported
 
@@ -32,6 +36,14 @@ def stack(tmp_path: Path, s3: S3) -> Iterator[S3Stack]:
         stack.close()
 
 
+def classify_disc(stack: Stack) -> dict[str, Any]:
+    answer = stack.http.post(
+        "/api/v1/predict/lenet?dataset=shapes", content=picture("disc", 999), headers={"Content-Type": "image/png"}
+    )
+    body: dict[str, Any] = answer.raise_for_status().json()
+    return body
+
+
 @pytest.mark.long
 class TestJob:
     def test_an_upload_is_trained_on_killed_resumed_published_and_predicts(self, stack: S3Stack, s3: S3) -> None:
@@ -45,10 +57,7 @@ class TestJob:
         assert ended["attempt"] == 2
         assert_whole(stack, job, 6)
         assert resumption(stack, job)["resumed_after_epoch"] >= 2
-        answer = stack.http.post(
-            "/api/v1/predict/lenet?dataset=shapes", content=picture("disc", 999), headers={"Content-Type": "image/png"}
-        )
-        assert {entry["label"] for entry in answer.json()["predictions"][0]["top"]} == set(SHAPES)
+        assert {entry["label"] for entry in classify_disc(stack)["predictions"][0]["top"]} == set(SHAPES)
         kept = [key.partition("/")[0] for key in s3.keys(stack.bucket)]
         assert set(kept) == {"datasets", "local"}, "uploads and checkpoints are gone"
         assert not (stack.settings.data_dir / "artifacts").exists()
@@ -95,3 +104,35 @@ class TestTrouble:
         """Whether the epoch that ran when the server went away has been trained."""
         progress = stack.job(job)["progress"]
         return bool(progress["step"] == progress["steps"])
+
+
+@pytest.mark.long
+class TestMigrateData:
+    def test_a_laptop_goes_on_as_a_cluster(self, tmp_path: Path, s3: S3, postgres: Postgres) -> None:
+        with running_stack(tmp_path / "laptop") as laptop:
+            assert upload(laptop, "shapes", zip_of_shapes(60)).status_code == 202
+            assert wait_imported(laptop, "shapes")["state"] == "READY"
+            done = laptop.wait_for(laptop.submit(dataset="shapes", epochs=2)["id"], "SUCCEEDED")
+            paused = laptop.submit(**{**SLOW, "dataset": "shapes", "batch_size": 1})["id"]
+            wait_epochs(laptop, paused, 1)
+            laptop.http.post(f"/api/v1/jobs/{paused}:pause")
+            laptop.wait_for(paused, "PAUSED")
+            jobs = laptop.http.get("/api/v1/jobs").json()
+        with postgres.database(migrated=True) as url:
+            environment = {**s3.environment(), "KERASD_DATABASE_URL": url}
+            subprocess.run(
+                [sys.executable, "-m", "cli.main", "migrate-data", "--from", str(laptop.settings.data_dir)],
+                env={**os.environ, **environment},
+                check=True,
+                timeout=120,
+            )
+            with running_stack(tmp_path / "cluster", environment) as cluster:
+                assert cluster.http.get("/api/v1/jobs").json() == jobs
+                answer = classify_disc(cluster)
+                assert answer["model"]["version"] == done["model"]["version"]
+                cluster.http.post(f"/api/v1/jobs/{paused}:resume")
+                new = cluster.submit(dataset="shapes", epochs=1)["id"]
+                assert cluster.wait_for(paused, "SUCCEEDED")["attempt"] == 2
+                assert_whole(cluster, paused, 6)
+                assert resumption(cluster, paused)["resumed_after_epoch"] >= 1
+                assert cluster.wait_for(new, "SUCCEEDED")["model"]["version"] > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,10 @@ from typing import Any
 
 import pytest
 from servers import S3
+from stack import until
 
+from cli.checks import Check, Verdict, run_checks
+from cli.doctor import described
 from core.artifacts import ArtifactStore, open_store
 from core.errors import ArtifactCorrupt, ArtifactStoreAway, ArtifactStoreRefused
 from core.s3 import BLOCK_BYTES
@@ -254,6 +258,24 @@ class TestTrouble:
                 assert not wait([running], timeout=1.2).done  # longer than one try
             running.result()
 
+    def test_once_it_has_given_up_it_waits_no_more_until_the_server_answers(
+        self, s3: S3, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = s3.bucket()
+        ArtifactStore(url, s3.access()).put("file", CONTENT)
+        monkeypatch.setattr("core.s3.READ_SECONDS", 0.3)
+        store = ArtifactStore(url, s3.access(patience_seconds=4.0))
+        with s3.away():
+            seconds = []
+            for _ in range(2):
+                began = time.monotonic()
+                with pytest.raises(ArtifactStoreAway):
+                    store.get("file", SHA256)
+                seconds.append(time.monotonic() - began)
+        assert seconds[0] > 4.0
+        assert seconds[1] < 3.0
+        until(lambda: store.matches("file", SHA256), 10, "it reads again")
+
     def test_what_no_row_names_may_stay(self, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
         url = s3.bucket()
         ArtifactStore(url, s3.access()).put("file", CONTENT)
@@ -296,3 +318,64 @@ class TestImports:
             "create_app(Settings()); assert not {'s3fs', 'botocore', 'aiohttp'} & set(sys.modules)"
         )
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, cwd=tmp_path)
+
+
+class TestPrepare:
+    def test_a_bucket_is_made_where_there_is_none(self, s3: S3) -> None:
+        store = ArtifactStore("s3://made-by-prepare/kerasd", s3.access())
+        for _ in range(2):
+            store.prepare()
+        store.put("file", CONTENT)
+        assert s3.keys("s3://made-by-prepare/kerasd") == ["file"]
+
+    def test_migrate_does_it(self, s3: S3, tmp_path: Path) -> None:
+        environment = {
+            **s3.environment(),
+            "KERASD_DATA_DIR": str(tmp_path),
+            "KERASD_ARTIFACTS_URL": "s3://made-by-migrate",
+        }
+        command = [sys.executable, "-m", "migrations"]
+        subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=60, capture_output=True)
+        assert s3.keys("s3://made-by-migrate") == []
+
+    def test_a_folder_waits_for_its_first_file(self, tmp_path: Path) -> None:
+        ArtifactStore(str(tmp_path / "artifacts")).prepare()
+        assert not (tmp_path / "artifacts").exists()
+
+
+class TestDoctor:
+    @staticmethod
+    def found(settings: Settings) -> Check:
+        return next(check for check in run_checks(settings) if check.name == "artifacts")
+
+    def test_a_store_that_works_is_ok_and_left_as_it_was(self, artifacts: dict[str, Any], tmp_path: Path) -> None:
+        settings = Settings(data_dir=tmp_path, **artifacts)
+        store = open_store(settings)
+        store.put("file", CONTENT)
+        check = self.found(settings)
+        assert (check.verdict, set(store.entries(""))) == (Verdict.OK, {"file"})
+        assert "takes, gives back and deletes" in check.detail
+
+    def test_a_folder_that_is_not_made_yet_is_not_made(self, tmp_path: Path) -> None:
+        check = self.found(Settings(data_dir=tmp_path / "data"))
+        assert (check.verdict, (tmp_path / "data").exists()) == (Verdict.OK, False)
+        assert "not made yet" in check.detail
+
+    def test_a_folder_that_takes_nothing_is_broken(self, tmp_path: Path) -> None:
+        (tmp_path / "artifacts").touch()
+        check = self.found(Settings(data_dir=tmp_path))
+        assert check.verdict is Verdict.BROKEN
+        assert "KERASD_ARTIFACTS_URL" in check.detail
+
+    def test_an_s3_that_refuses_is_broken_and_says_why(self, s3: S3, tmp_path: Path) -> None:
+        settings = Settings(data_dir=tmp_path, **s3.fields())
+        with s3.refusing():
+            check = self.found(settings)
+        assert check.verdict is Verdict.BROKEN
+        assert "the artifact store refuses" in check.detail
+
+    def test_no_secret_is_shown(self, s3: S3) -> None:
+        fields = {**s3.fields(), "s3_secret_access_key": "very-secret"}
+        shown = {row.name: row.value for row in described(Settings(**fields))}
+        assert "very-secret" not in str(shown)
+        assert shown["KERASD_S3_REGION"] == "not set"

@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from core.database import Database
 from core.errors import IdempotencyKeyReused, InvalidTransition, JobNotFound
+from core.repositories.attempts import append_log
 from core.repositories.events import append_event
 from core.repositories.idempotency import find_answer, remember_answer
 from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position, queue_positions
@@ -115,6 +116,15 @@ class TestEvents:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(append, range(40)))
         assert [event.sequence for event in rows.events(database, job)] == list(range(1, 42))
+
+
+class TestLogs:
+    def test_a_nul_character_does_not_keep_a_log_from_being_stored(self, database: Database) -> None:
+        attempt = rows.start(database)
+        with database.transaction() as session:
+            append_log(session, attempt, "half\0way\n")
+        (log,) = rows.events(database, attempt.job_id, "log")
+        assert log.data["text"] == "half\N{REPLACEMENT CHARACTER}way\n"
 
 
 class TestIdempotencyKeys:

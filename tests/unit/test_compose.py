@@ -15,7 +15,11 @@ import yaml
 from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("migrate", "api", "worker")
+OURS = ("migrate", "api", "worker-cpu", "worker-gpu")
+SERVERS = ("postgres", "valkey", "object-store")
+ONCE = ("object-store-volume", "migrate")
+LATER = {"queues"} - set(Settings.model_fields)
+"""settings that the compose file is ahead of"""
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +43,53 @@ class TestCompose:
             jsonschema.validate({**compose, "services": {"api": {"imagine": "x"}}}, schema)
 
     def test_it_has_the_parts_of_a_cluster(self, compose: dict[str, Any]) -> None:
-        assert set(compose["services"]) == {"postgres", "valkey", *OURS}
+        assert set(compose["services"]) == {*SERVERS, *ONCE, *OURS}
+        assert compose["services"]["api"]["deploy"]["replicas"] > 1
+
+    def test_the_graphics_cards_are_reserved_for_those_who_ask(self, compose: dict[str, Any]) -> None:
+        worker = compose["services"]["worker-gpu"]
+        assert worker["profiles"] == ["gpu"]
+        (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
+        assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+
+    def test_each_worker_serves_its_own_queue(self, compose: dict[str, Any]) -> None:
+        for kind in ("cpu", "gpu"):
+            assert environment_of(compose["services"][f"worker-{kind}"])["KERASD_QUEUES"] == kind
+
+    def test_whatever_answers_has_a_health_check_and_is_waited_for(self, compose: dict[str, Any]) -> None:
+        for name in (*SERVERS, "api"):
+            assert compose["services"][name]["healthcheck"]["test"][0] == "CMD", name
+        for service in compose["services"].values():
+            for other, wait in service.get("depends_on", {}).items():
+                assert wait["condition"] == f"service_{'completed_successfully' if other in ONCE else 'healthy'}"
 
     def test_every_setting_exists_and_takes_its_value(
         self, compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in OURS:
             environment = environment_of(compose["services"][name])
-            assert {key.removeprefix("KERASD_").lower() for key in environment} <= set(Settings.model_fields), name
+            fields = {key.removeprefix("KERASD_").lower() for key in environment}
+            assert fields <= set(Settings.model_fields) | LATER, name
             with monkeypatch.context() as patch:
                 for key, value in environment.items():
                     patch.setenv(key, value)
-                assert Settings().broker == "redis://valkey:6379/0"
+                settings = Settings()
+                assert settings.broker == "redis://valkey:6379/0"
+                assert settings.artifacts == "s3://kerasd/artifacts"
+                assert settings.s3_endpoint == "http://object-store:7070"
 
-    def test_our_services_are_unprivileged(self, compose: dict[str, Any]) -> None:
-        for name in OURS:
-            service = compose["services"][name]
+    def test_every_service_is_unprivileged(self, compose: dict[str, Any]) -> None:
+        for name, service in compose["services"].items():
             assert service["read_only"], name
             assert service["user"].split(":")[0] not in ("0", "root"), name
             assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+
+    def test_no_secret_stands_in_the_file(self, compose: dict[str, Any]) -> None:
+        for name, service in compose["services"].items():
+            for key, value in service.get("environment", {}).items():
+                assert not re.search("PASSWORD|SECRET|TOKEN", key) or value.startswith("/run/secrets/"), (name, key)
+                assert not re.search("//[^/]*:[^/]*@", value), (name, key)
 
     def test_names_lead_somewhere(self, compose: dict[str, Any]) -> None:
         for service in compose["services"].values():
@@ -72,31 +104,53 @@ class TestCompose:
         commands = {command[0] for command in COMMANDS}
         assert {compose["services"][name]["command"][1] for name in OURS} <= commands
 
-    def test_the_database_secret_is_one_that_the_settings_read(
+    def test_our_secrets_are_those_that_the_settings_read(
         self, compose: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         import core.settings
 
-        secret = compose["services"]["api"]["secrets"][0]
-        (tmp_path / secret).write_text("postgresql+psycopg://kerasd:x@postgres/kerasd")
+        for name in OURS:
+            secrets = compose["services"][name]["secrets"]
+            fields = [secret.removeprefix("kerasd_") for secret in secrets]
+            assert set(fields) == {"database_url", "s3_access_key_id", "s3_secret_access_key"}
+            for secret, field in zip(secrets, fields, strict=True):
+                (tmp_path / secret).write_text(f"of {field}")
+                monkeypatch.delenv(f"KERASD_{field.upper()}", raising=False)
         monkeypatch.setattr(core.settings, "SECRETS_DIR", tmp_path)
-        monkeypatch.delenv("KERASD_DATABASE_URL", raising=False)
-        assert Settings().database.startswith("postgresql+psycopg://kerasd:x@postgres")
+        settings = Settings()
+        assert (settings.database, settings.s3_access_key_id) == ("of database_url", "of s3_access_key_id")
+        assert settings.s3_secret_access_key is not None
+        assert settings.s3_secret_access_key.get_secret_value() == "of s3_secret_access_key"
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, str]:
+    """The text of each stage of the Dockerfile by its name."""
+    text = (ROOT / "Dockerfile").read_text()
+    return dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", text, re.MULTILINE | re.DOTALL))
 
 
 class TestDockerfile:
-    def test_the_api_has_no_tensorflow(self) -> None:
-        text = (ROOT / "Dockerfile").read_text()
-        api = text[text.index("AS api") : text.index("AS worker")]
-        (lock,) = re.findall(r"-r (requirements/\S+)", api)
-        assert not re.search(r"^(tensorflow|keras|tf2onnx)\b", (ROOT / lock).read_text(), re.MULTILINE)
+    @pytest.mark.parametrize(
+        ("stage", "lock", "tensorflow"),
+        [("api", "base", None), ("worker-cpu", "cpu", "tensorflow-cpu"), ("worker-gpu", "gpu", "tensorflow")],
+    )
+    def test_each_image_has_the_tensorflow_that_it_needs(
+        self, stages: dict[str, str], stage: str, lock: str, tensorflow: str | None
+    ) -> None:
+        assert re.findall(r"--require-hashes -r /(requirements/\S+)", stages[stage]) == [f"requirements/{lock}.lock"]
+        pins = (ROOT / f"requirements/{lock}.lock").read_text()
+        found = re.findall(r"^(tensorflow(?:-cpu)?)(?:\[[^\]]*\])?==", pins, re.MULTILINE)
+        assert found == ([tensorflow] if tensorflow else [])
 
-    def test_targets_are_those_of_the_compose_file(self, compose: dict[str, Any]) -> None:
-        text = (ROOT / "Dockerfile").read_text()
-        targets = set(re.findall(r"^FROM .* AS (\w+)$", text, re.MULTILINE))
-        assert {compose["services"][name]["build"]["target"] for name in OURS} <= targets
+    def test_targets_are_those_of_the_compose_file(self, compose: dict[str, Any], stages: dict[str, str]) -> None:
+        wanted = {service["build"]["target"] for service in compose["services"].values() if "build" in service}
+        assert wanted == set(stages) - {"base", "package"}
 
-    def test_nothing_runs_as_root(self) -> None:
-        text = (ROOT / "Dockerfile").read_text()
-        for target in ("AS api", "AS worker"):
-            assert "USER 10001:10001" in text[text.index(target) :].split("\nFROM")[0]
+    def test_nothing_runs_as_root(self, stages: dict[str, str]) -> None:
+        for name in set(stages) - {"base", "package"}:
+            assert "\nUSER 10001:10001\n" in stages[name], name
+
+    def test_what_it_copies_is_there(self) -> None:
+        for source in re.findall(r"^COPY (\S+) ", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
+            assert (ROOT / source).exists(), source
