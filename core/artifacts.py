@@ -19,7 +19,8 @@ from core.settings import Settings
 
 SHORT_PATIENCE_SECONDS = 2.0
 """for an S3 server that is away: a request's, or a supervisor's"""
-READ_BYTES = 8 << 20
+BLOCK_BYTES = 8 << 20
+"""Read or written at once. On S3 the least of a part of an upload, the most being twice that; it takes 10,000 parts."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Writing:
         self.bytes = 0
 
     def write(self, data: bytes) -> None:
-        self._file.write(data)
+        # In pieces, because what is written at once is sent at once.
+        for start in range(0, len(data), BLOCK_BYTES):
+            self._file.write(data[start : start + BLOCK_BYTES])
         self._hash.update(data)
         self.bytes += len(data)
 
@@ -172,8 +175,8 @@ class ArtifactStore:
             size = int(self._files.size(f"{self._root}/{path}"))
         except FileNotFoundError:
             raise _missing(path) from None
-        for start in range(0, size, READ_BYTES):
-            yield self.read_range(path, start, min(start + READ_BYTES, size))
+        for start in range(0, size, BLOCK_BYTES):
+            yield self.read_range(path, start, min(start + BLOCK_BYTES, size))
 
     def get(self, path: str, sha256: str) -> bytes:
         """The bytes at `path`. Raises ArtifactCorrupt when they are missing or differ from what was recorded."""

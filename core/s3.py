@@ -16,12 +16,13 @@ from botocore.parsers import ResponseParserError
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
+from core.artifacts import BLOCK_BYTES
 from core.errors import ArtifactStoreAway, ArtifactStoreFailed, ArtifactStoreRefused
 
-BLOCK_BYTES = 8 << 20
-"""A part of an upload, kept in memory while it is sent. S3 takes 10,000 parts."""
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
+REQUEST_SECONDS = 60.0
+"""for sending one part and hearing of it"""
 PAUSE_SECONDS = 0.5
 CONCURRENCY = 4
 """parts of one file that are fetched at once"""
@@ -86,9 +87,14 @@ class S3Files(S3FileSystem):  # type: ignore[misc]
     # What s3fs does with a server goes through these.
 
     async def _call_s3(self, *args: Any, **kwargs: Any) -> Any:
-        return await self._patiently(super()._call_s3, *args, **kwargs)
+        return await self._patiently(self._request, *args, **kwargs)
 
     call_s3 = sync_wrapper(_call_s3)
+
+    async def _request(self, *args: Any, **kwargs: Any) -> Any:
+        # READ_SECONDS are for answers; nothing else ends the sending of a body to a server that does not read it.
+        async with asyncio.timeout(REQUEST_SECONDS):
+            return await super()._call_s3(*args, **kwargs)
 
     async def _lsdir(self, *args: Any, **kwargs: Any) -> Any:
         return await self._patiently(super()._lsdir, *args, **kwargs)

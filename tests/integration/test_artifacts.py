@@ -18,9 +18,8 @@ from stack import until
 
 from cli.checks import Check, Verdict, run_checks
 from cli.doctor import described
-from core.artifacts import ArtifactStore, open_store
+from core.artifacts import BLOCK_BYTES, ArtifactStore, open_store
 from core.errors import ArtifactCorrupt, ArtifactStoreAway, ArtifactStoreRefused
-from core.s3 import BLOCK_BYTES
 from core.settings import Settings
 
 CONTENT = bytes(range(256)) * 40
@@ -113,8 +112,7 @@ class TestWriting:
 
 KILLED_WRITER = """
 import os, signal, sys
-from core.artifacts import ArtifactStore, S3Access
-from core.s3 import BLOCK_BYTES
+from core.artifacts import BLOCK_BYTES, ArtifactStore, S3Access
 store = ArtifactStore(sys.argv[1], S3Access(sys.argv[2], access_key_id="k", secret_access_key="s"))
 with store.writing("file") as file:
     file.write(bytes(BLOCK_BYTES + 1))
@@ -244,6 +242,7 @@ class TestTrouble:
         with s3.refusing(), pytest.raises(ArtifactStoreRefused, match="refuses"):
             OPERATIONS[operation](store, tmp_path / "file")
 
+    @pytest.mark.long
     @pytest.mark.parametrize("operation", ["writing", "get", "fetch", "delete"])
     def test_one_that_comes_back_in_time_was_only_slow(
         self, operation: str, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -258,6 +257,20 @@ class TestTrouble:
                 assert not wait([running], timeout=1.2).done  # longer than one try
             running.result()
 
+    @pytest.mark.long
+    @pytest.mark.parametrize("operation", ["put", "writing", "get", "fetch", "delete", "entries"])
+    def test_one_that_stays_away_is_given_up(
+        self, operation: str, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = s3.bucket()
+        ArtifactStore(url, s3.access()).put("file", CONTENT)
+        monkeypatch.setattr("core.s3.READ_SECONDS", 0.3)
+        monkeypatch.setattr("core.s3.REQUEST_SECONDS", 0.6)
+        store = ArtifactStore(url, s3.access(patience_seconds=0.0))
+        with s3.away(), pytest.raises(ArtifactStoreAway):
+            OPERATIONS[operation](store, tmp_path / "file")
+
+    @pytest.mark.long
     def test_once_it_has_given_up_it_waits_no_more_until_the_server_answers(
         self, s3: S3, monkeypatch: pytest.MonkeyPatch
     ) -> None:
