@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import structlog
+from sqlalchemy import select
 
 from core.artifacts import ArtifactStore
-from core.database import Database
+from core.database import Database, database_now
 from core.repositories.attempts import Attempt
 from core.repositories.files import needed_files
 
@@ -40,9 +39,9 @@ def _sweep(
     }
     with database.snapshot() as session:
         needed = needed_files(session, tenant, job_id)
-    removed = [
-        path for path, changed in there.items() if not needed.holds(path) and time.time() - changed >= grace_seconds
-    ]
+        now = session.scalars(select(database_now())).one()  # this worker's own clock may be wrong
+    old = {path for path, changed in there.items() if now - changed >= grace_seconds} if grace_seconds else there.keys()
+    removed = [path for path in old if not needed.holds(path)]
     for path in removed:
         store.delete(path)
     if removed:

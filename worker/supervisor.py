@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import structlog
 
-from core.artifacts import ArtifactStore
+from core.artifacts import open_store
 from core.database import Database
 from core.errors import FencedOut
 from core.repositories.claims import Claim
@@ -40,7 +40,7 @@ class Supervisor(WorkLoop):
         self._slots = slots
         self._standby = standby
         self._on_end = on_end
-        self._store = ArtifactStore(settings.artifacts)
+        self._store = open_store(settings)
         self._holder = this_holder()
 
     def work_once(self) -> None:
