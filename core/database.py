@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Float, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -43,6 +44,11 @@ def _now_on_sqlite(element: database_now, compiler: SQLCompiler, **kw: Any) -> s
 def _now_on_postgresql(element: database_now, compiler: SQLCompiler, **kw: Any) -> str:
     # clock_timestamp, not now(): the latter stands still within a transaction.
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the database did not answer, or broke off: trying again can help."""
+    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
 def sqlite_module() -> ModuleType:

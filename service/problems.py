@@ -7,10 +7,11 @@ import sqlite3
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core import errors
+from core.database import is_away
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -53,11 +54,9 @@ def status_of(error: Exception) -> HTTPStatus:
 
 def _database_is_away(error: Exception) -> bool:
     """Whether trying again can help; any other error of the database is a mistake of ours."""
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
-        return True
-    return isinstance(error, DBAPIError) and (
-        error.connection_invalidated or getattr(error.orig, "sqlstate", None) in SCHEMA_BEHIND
-    )
+    if isinstance(error, DBAPIError):
+        return is_away(error) or getattr(error.orig, "sqlstate", None) in SCHEMA_BEHIND
+    return isinstance(error, PoolTimeout)
 
 
 def _database_is_busy(error: Exception) -> bool:

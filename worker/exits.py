@@ -16,7 +16,7 @@ ENDED = 0
 FENCED_OUT = 3
 """Exit code: another attempt owns the job or import; nothing was written."""
 NO_DATABASE = 4
-"""Exit code of an importer: the database stayed away for longer than a lease."""
+"""Exit code: the database stayed away for longer than a lease, so nobody was told how the attempt ended."""
 NO_STORE = 5
 """Exit code of an importer: the artifact store stayed away for longer than a lease."""
 
@@ -48,6 +48,8 @@ def classify(returncode: int, oom_kills: int, last_words: str = "") -> Exit:
 
     `oom_kills` counts kills for memory, as memory.py does, while the attempt ran. `last_words` is the end of its output.
     """
+    if returncode == NO_DATABASE:
+        return Exit(Reason.WORKER_LOST, "the database did not answer the trainer for longer than a lease")
     if -returncode == signal.SIGKILL and oom_kills:
         return _out_of_memory("the system ran out of memory and killed the trainer")
     complaint = refused_memory(last_words)

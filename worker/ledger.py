@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from core.database import Database
+from core.database import Database, is_away
 from core.repositories.attempts import LEASE_SECONDS, Attempt
 from core.repositories.imports import ImportAttempt
 
@@ -27,14 +27,14 @@ class Ledger(Generic[Owner]):
         self.attempt: Owner = attempt
 
     def write(self, work: Callable[[Session, Owner], Result]) -> Result:
-        """Runs `work` in a transaction. Raises FencedOut, and OperationalError once a lease's time was tried in vain."""
+        """Runs `work` in a transaction. Raises FencedOut, and DBAPIError once a lease's time was tried in vain."""
         deadline = time.monotonic() + LEASE_SECONDS
         while True:
             try:
                 with self._database.transaction() as session:
                     return work(session, self.attempt)
-            except OperationalError:
-                if time.monotonic() > deadline:
+            except DBAPIError as error:
+                if not is_away(error) or time.monotonic() > deadline:
                     raise
             time.sleep(RETRY_SECONDS)
 

@@ -18,7 +18,7 @@ from psycopg.errors import DiskFull
 from sqlalchemy.exc import OperationalError
 
 from core.database import Database  # before TensorFlow, whose own SQLite it must not get
-from worker.exits import ENDED, FENCED_OUT, refused_memory
+from worker.exits import ENDED, FENCED_OUT, NO_DATABASE, refused_memory
 from worker.host import READY_LINE, die_with_parent, leave
 
 
@@ -66,7 +66,10 @@ def import_training() -> None:
 
 
 def train(assignment: Assignment) -> int:
-    """Runs the attempt and records how it ended. Returns the exit code."""
+    """Runs the attempt and records how it ended. Returns the exit code.
+
+    A database that stays away is no verdict: the job is left to be tried again.
+    """
     from core.dataset_content import StoredDataset
     from core.errors import ArtifactStoreAway, FencedOut, TrainingFailure
     from core.repositories.attempts import Attempt, Ending, end_attempt
@@ -95,6 +98,8 @@ def train(assignment: Assignment) -> int:
             given_back = Ending(State.QUEUED, outcome="released", detail=away.detail, counts_as_failure=False)
             ledger.write(lambda session, attempt: end_attempt(session, attempt, given_back))
         except Exception as error:  # noqa: BLE001  (whatever it is becomes the job's recorded reason)
+            if isinstance(error, OperationalError) and not _disk_is_full(error):
+                raise
             traceback.print_exc()
             failure = error if isinstance(error, TrainingFailure) else explain(error)
             ending = Ending(State.FAILED, outcome="failed", reason=failure.reason, detail=failure.detail)
@@ -102,6 +107,9 @@ def train(assignment: Assignment) -> int:
     except FencedOut as fenced:
         print(fenced.detail, flush=True)
         return FENCED_OUT
+    except OperationalError as error:
+        print(f"the database does not answer: {error.orig}", flush=True)
+        return NO_DATABASE
     finally:
         database.close()
     return ENDED

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from core.states import Reason
-from worker.exits import classify
+from worker.exits import NO_DATABASE, classify
 
 
 class TestClassify:
@@ -47,6 +47,10 @@ class TestClassify:
 
     def test_an_exit_code_is_an_internal_error(self) -> None:
         assert classify(1, oom_kills=0).reason is Reason.INTERNAL_ERROR
+
+    def test_a_database_that_was_away_is_no_fault_of_the_job(self) -> None:
+        loss = classify(NO_DATABASE, oom_kills=0)
+        assert (loss.reason, loss.most_tries) == (Reason.WORKER_LOST, None)
 
     def test_an_unnamed_signal_is_told_by_its_number(self) -> None:
         assert "signal 63" in classify(-63, oom_kills=0).detail
