@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import structlog
 from sqlalchemy import select
 
 from core.artifacts import ArtifactStore
-from core.database import Database
+from core.database import Database, database_now
 from core.repositories.datasets import referenced
 from core.tables import DatasetRow
 
@@ -44,11 +43,12 @@ def sweep_store(database: Database, store: ArtifactStore, grace_seconds: float =
         entries = store.entries(folder)
         with database.snapshot() as session:
             needed = referenced(session, list(entries))
+            now = session.scalars(select(database_now())).one()  # this worker's own clock may be wrong
         for name, changed in entries.items():
             if name in needed:
                 continue
             inside = store.entries(f"{folder}/{name}").values()
-            if time.time() - max(changed, *inside, 0.0) > grace_seconds:
+            if now - max(changed, *inside, 0.0) > grace_seconds:
                 store.delete(f"{folder}/{name}")
                 removed.append(f"{folder}/{name}")
     if removed:
