@@ -10,10 +10,10 @@ TOOLS := $(VENV)/.tools
 INSTALLED := $(VENV)/.installed
 PACKAGES := core service worker migrations cli client
 
-.PHONY: help install demo test faults soak gpu-check check bench clean locks
+.PHONY: help install demo test test-cluster faults soak gpu-check check bench clean locks
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[36mmake %-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with the locked dependencies, and kerasd in .venv/bin
 
@@ -40,8 +40,12 @@ demo: install ## Start a server, train LeNet on real digits, classify one; ONCE=
 test: install ## Run all tests; ARGS="tests/unit -k locks" narrows them
 	@$(BIN)/python -m pytest $(ARGS)
 
-faults: install ## Run the fault tests that take too long for every run
-	@$(BIN)/python -m pytest -m long tests $(ARGS)
+test-cluster: install ## Run the end-to-end tests on PostgreSQL, a Valkey server and two APIs
+	@$(BIN)/python -m pytest --topology cluster tests/e2e $(ARGS)
+
+faults: install ## Run the fault tests that take too long for every run, then the end-to-end tests on a cluster
+	@$(BIN)/python -m pytest -m long $(ARGS)
+	@$(MAKE) test-cluster
 
 soak: install ## Kill processes at random while jobs flow; MINUTES=30 SEED=1 KILLS_A_MINUTE=8 TOPOLOGY=cluster
 	@PYTHONPATH=tests/support $(BIN)/python tests/soak/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \

@@ -16,6 +16,15 @@ from migrations.schema import upgrade
 ENGINES = ("sqlite", "postgres")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--topology",
+        choices=["laptop", "cluster"],
+        default="laptop",
+        help="what the end-to-end tests run on: SQLite and the embedded Valkey, or PostgreSQL, Valkey on TCP and two APIs",
+    )
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     with running_postgres() as server:

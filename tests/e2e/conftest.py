@@ -9,6 +9,25 @@ from pathlib import Path
 
 import pytest
 from stack import Stack, running_stack
+from topology import Cluster, Laptop
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--topology") == "laptop":
+        return
+    for item in items:
+        marker = item.get_closest_marker("laptop")
+        if marker is not None:
+            item.add_marker(pytest.mark.skip(reason=f"needs {marker.args[0]}, which a cluster does not use"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def topology(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every stack of this run stands on the chosen topology, unless it is told another."""
+    if request.config.getoption("--topology") == "cluster":
+        Stack.topology = Cluster(request.getfixturevalue("postgres"))
+    yield
+    Stack.topology = Laptop()
 
 MOUNT, UMOUNT = shutil.which("mount") or "/bin/mount", shutil.which("umount") or "/bin/umount"
 

@@ -318,6 +318,7 @@ class TestFullDisk:
         finally:
             stack.close()
 
+    @pytest.mark.laptop("a database in the data folder")
     def test_a_full_database_is_503_and_sound_afterwards(self, small_disk: Path) -> None:
         """Row 14."""
         stack = Stack(small_disk, KERASD_STANDBY="false")

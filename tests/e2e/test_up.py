@@ -22,7 +22,10 @@ KERASD = Path(sys.executable).with_name("kerasd")
 READY_SECONDS = 60.0
 STOP_SECONDS = 40.0
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs prctl of Linux")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="needs prctl of Linux"),
+    pytest.mark.laptop("`kerasd up` with its embedded database and broker"),
+]
 
 
 class Up:

