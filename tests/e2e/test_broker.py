@@ -39,6 +39,7 @@ def train_one(stack: Stack) -> None:
 
 class TestRestarted:
     @pytest.mark.long
+    @pytest.mark.timeout(400)
     def test_with_its_data_kept_nothing_is_refused_and_nothing_runs_twice(self, stack: Stack) -> None:
         """Row 7."""
         kept = ("--appendonly", "yes", "--appendfsync", "always", "--dir", str(stack.folder))
@@ -60,6 +61,7 @@ class TestRestarted:
         assert {claims(stack, job) for job in jobs} == {1}
 
     @pytest.mark.long
+    @pytest.mark.timeout(400)
     def test_empty_the_waiting_jobs_run_within_30_s(self, stack: Stack) -> None:
         """Row 8."""
         stack.start("valkey")
@@ -75,6 +77,7 @@ class TestRestarted:
             stack.wait_for(job, "RUNNING", "SUCCEEDED", seconds=30)
 
     @pytest.mark.long
+    @pytest.mark.timeout(400)
     def test_a_worker_hears_it_again(self, stack: Stack) -> None:
         """Row 8: this worker looks for work only when it is woken."""
         stack.start_all(**NEVER)
@@ -108,6 +111,7 @@ class TestHalfOpen:
             wait_broker(stack, "ready")
 
     @pytest.mark.long
+    @pytest.mark.timeout(400)
     def test_a_worker_hears_it_again(self, stack: Stack) -> None:
         """Row 9: this worker looks for work only when it is woken."""
         stack.start("valkey")

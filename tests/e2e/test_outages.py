@@ -70,6 +70,7 @@ class TestMoment:
             stack.submit(epochs=1)
 
     @pytest.mark.long
+    @pytest.mark.timeout(400)
     def test_a_job_goes_on_in_the_same_attempt(self, stack: Stack, server: Postgres) -> None:
         stack.start_all()
         job = stack.submit(**SLOW)["id"]

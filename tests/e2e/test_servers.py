@@ -42,10 +42,10 @@ def worker_of(stack: Stack, job: str) -> str:
 
 class TestCluster:
     def test_jobs_are_trained_once_each_and_served(self, cluster: Stack) -> None:
-        jobs = [cluster.submit(epochs=2, seed=seed)["id"] for seed in range(4)]
+        jobs = [cluster.submit(epochs=2, seed=seed)["id"] for seed in range(2)]
         ended = [cluster.wait_for(job, "SUCCEEDED") for job in jobs]
         assert {job["attempt"] for job in ended} == {1}
-        assert sorted(job["model"]["version"] for job in ended) == [1, 2, 3, 4]
+        assert sorted(job["model"]["version"] for job in ended) == [1, 2]
         assert {worker_of(cluster, job) for job in jobs} == {"worker", "second-worker"}
         best = max(ended, key=lambda job: (job["best_epoch"]["val_accuracy"], -job["model"]["version"]))
         for url in cluster.urls:

@@ -75,6 +75,7 @@ class TestFrozen:
     """Row 23."""
 
     @pytest.mark.long
+    @pytest.mark.timeout(400)
     def test_what_it_writes_on_its_return_is_refused_and_it_goes_on_with_other_work(self, either_stack: Stack) -> None:
         stack = either_stack
         stack.start_all()
@@ -94,6 +95,7 @@ class TestFrozen:
         assert_one_history(stack, job)
 
     @pytest.mark.long
+    @pytest.mark.timeout(400)
     def test_its_trainer_left_alone_is_stopped_by_the_fence(self, either_stack: Stack) -> None:
         stack = either_stack
         stack.start_all()
@@ -125,6 +127,7 @@ class TestWrongClock:
     """Row 24. SQLite has no clock of its own, but there all workers are on one host, and have one clock too."""
 
     @pytest.mark.long
+    @pytest.mark.timeout(400)
     @pytest.mark.parametrize(("offset", "hours"), [("+3700", 1), ("-3700", -1)])
     def test_leases_count_on_the_database_s_clock(
         self, postgres: Postgres, tmp_path: Path, offset: str, hours: int

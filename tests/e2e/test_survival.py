@@ -156,7 +156,7 @@ class TestStalled:
     @pytest.mark.long
     def test_a_trainer_that_hangs_is_ended(self, tmp_path: Path) -> None:
         """Row 28."""
-        stack = Stack(tmp_path, KERASD_STALL_SECONDS="12", KERASD_STANDBY="false")
+        stack = Stack(tmp_path, KERASD_STALL_SECONDS="30", KERASD_STANDBY="false")
         try:
             stack.start_all()
             job = stack.submit(batch_size=1, epochs=50, max_attempts=1)["id"]

@@ -195,7 +195,7 @@ class Stack:
         return self.wait_for(job_id, *TERMINAL, seconds=seconds)
 
     def wait_epochs(self, job_id: str, count: int) -> None:
-        until(lambda: len(self.epochs(job_id)) >= count, 60, f"{count} epochs are done", lambda: self.log("worker"))
+        until(lambda: len(self.epochs(job_id)) >= count, TRAIN_SECONDS, f"{count} epochs are done", lambda: self.log("worker"))
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancels a running job and waits for its end."""
