@@ -97,7 +97,7 @@ def train(assignment: Assignment) -> int:
             print(away.detail, flush=True)
             given_back = Ending(State.QUEUED, outcome="released", detail=away.detail, counts_as_failure=False)
             ledger.write(lambda session, attempt: end_attempt(session, attempt, given_back))
-        except Exception as error:  # noqa: BLE001  (whatever it is becomes the job's recorded reason)
+        except Exception as error:  # whatever it is becomes the job's recorded reason
             if isinstance(error, OperationalError) and not _disk_is_full(error):
                 raise
             traceback.print_exc()

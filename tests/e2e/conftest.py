@@ -29,6 +29,7 @@ def topology(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     Stack.topology = Laptop()
 
+
 MOUNT, UMOUNT = shutil.which("mount") or "/bin/mount", shutil.which("umount") or "/bin/umount"
 
 

@@ -9,7 +9,8 @@ import pytest
 from proxy import running_proxy
 from stack import Stack, until
 
-from core.wakeups import QUEUE, celery_app
+from core.queues import channel_name
+from core.wakeups import celery_app
 
 NEVER = {"KERASD_POLL_SECONDS": "600"}
 """For workers that shall look for work only when they are told to."""
@@ -19,7 +20,7 @@ def waiting_wakeups(stack: Stack) -> int:
     """Messages in the broker's queue."""
     with celery_app(stack.settings.broker).connection_for_read() as connection:
         channel: Any = connection.default_channel
-        return int(channel.client.llen(QUEUE))
+        return int(channel.client.llen(channel_name(None)))
 
 
 def claims(stack: Stack, job: str) -> int:

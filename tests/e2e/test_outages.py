@@ -14,6 +14,7 @@ import pytest
 from servers import Postgres, running_postgres
 from stack import Stack, gone, until
 from topology import Cluster
+from training import assert_whole, trainer_of, wait_epochs
 
 from core.repositories.attempts import LEASE_SECONDS
 
@@ -44,10 +45,6 @@ def assert_unavailable(answer: httpx2.Response) -> None:
     assert answer.json()["code"] == "database_unavailable"
 
 
-def assert_whole(stack: Stack, job: str, epochs: int) -> None:
-    assert [entry["epoch"] for entry in stack.epochs(job)] == list(range(1, epochs + 1))
-
-
 class TestMoment:
     """Row 10."""
 
@@ -74,7 +71,7 @@ class TestMoment:
     def test_a_job_goes_on_in_the_same_attempt(self, stack: Stack, server: Postgres) -> None:
         stack.start_all()
         job = stack.submit(**SLOW)["id"]
-        stack.wait_epochs(job, 2)
+        wait_epochs(stack, job, 2)
         for _ in range(2):
             server.crash()
             assert_unavailable(stack.http.get(f"/api/v1/jobs/{job}"))
@@ -95,7 +92,7 @@ class TestLongerThanALease:
         stack.start_all()
         stack.start("worker", name="second-worker")
         job = stack.submit(**SLOW)["id"]
-        stack.wait_epochs(job, 2)
+        wait_epochs(stack, job, 2)
         done = len(stack.epochs(job))
         trainers = [child for child in every_child(stack) if "worker.trainer" in child.cmdline()]
         server.crash()
@@ -116,8 +113,8 @@ class TestLongerThanALease:
         """It tells nobody that the job failed: a database that is away says nothing of the job."""
         stack.start_all()
         job = stack.submit(**SLOW, max_attempts=1)["id"]
-        stack.wait_epochs(job, 2)
-        worker, trainer = psutil.Process(stack.pid("worker")), stack.trainer()
+        wait_epochs(stack, job, 2)
+        worker, trainer = psutil.Process(stack.pid("worker")), trainer_of(stack, job)
         worker.suspend()
         server.crash()
         until(lambda: gone(trainer), LEASE_SECONDS + 20, "the trainer ends itself", lambda: stack.log("worker"))

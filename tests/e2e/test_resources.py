@@ -38,6 +38,7 @@ def blocked_writer(stack: Stack, seconds: float) -> Iterator[None]:
         blocker.close()
 
 
+@pytest.mark.laptop("SQLite, where one writes at a time")
 class TestBlockedWriter:
     @pytest.mark.long
     def test_submits_are_busy_reads_go_on_and_no_epoch_is_lost(self, stack: Stack) -> None:
@@ -101,6 +102,7 @@ class TestFullDisk:
             stack.close()
 
     @pytest.mark.long
+    @pytest.mark.laptop("a database in the data folder")
     def test_with_the_database_on_it_too_the_end_is_as_true_once_it_can_be_written(self, small_disk: Path) -> None:
         """Row 13."""
         stack = Stack(small_disk, KERASD_STANDBY="false")

@@ -13,6 +13,7 @@ from servers import Postgres
 from sqlalchemy import select
 from stack import Stack, until
 from topology import Cluster
+from training import wait_epochs
 
 from core.states import State
 from core.tables import AttemptRow, EpochRow, JobRow, ModelVersionRow
@@ -61,7 +62,7 @@ class TestCluster:
     def test_another_worker_goes_on_after_one_is_killed(self, cluster: Stack) -> None:
         """Row 3, while the other worker lives."""
         job = cluster.submit(**LONG)["id"]
-        cluster.wait_epochs(job, 1)
+        wait_epochs(cluster, job, 1)
         killed = worker_of(cluster, job)
         cluster.kill(killed)
         until(lambda: cluster.job(job)["attempt"] == 2, 20, "the other worker has it")

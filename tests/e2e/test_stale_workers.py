@@ -20,6 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from stack import Stack, gone, until
 from topology import Cluster, Laptop
+from training import trainer_of, wait_epochs
 
 from core.database import database_now
 from core.repositories.attempts import LEASE_SECONDS
@@ -80,8 +81,8 @@ class TestFrozen:
         stack = either_stack
         stack.start_all()
         job = stack.submit(**ENDLESS)["id"]
-        stack.wait_epochs(job, 2)
-        worker, trainer = psutil.Process(stack.pid("worker")), stack.trainer()
+        wait_epochs(stack, job, 2)
+        worker, trainer = psutil.Process(stack.pid("worker")), trainer_of(stack, job)
         freeze(stack, worker, trainer)
         stack.start("worker", name="second-worker")
         until(lambda: stack.job(job)["attempt"] == 2, LEASE_SECONDS + 15, "the other worker takes the job")
@@ -100,8 +101,8 @@ class TestFrozen:
         stack = either_stack
         stack.start_all()
         job = stack.submit(**ENDLESS)["id"]
-        stack.wait_epochs(job, 2)
-        worker, trainer = psutil.Process(stack.pid("worker")), stack.trainer()
+        wait_epochs(stack, job, 2)
+        worker, trainer = psutil.Process(stack.pid("worker")), trainer_of(stack, job)
         freeze(stack, worker)
         stack.start("worker", name="second-worker")
         until(lambda: stack.job(job)["attempt"] == 2, LEASE_SECONDS + 15, "the other worker takes the job")
@@ -139,7 +140,7 @@ class TestWrongClock:
             stack.start("worker", name="wrong-worker", **wrong_clock(offset))
             jobs = [stack.submit(**ENDLESS)["id"] for _ in range(2)]
             for job in jobs:
-                stack.wait_epochs(job, 1)
+                wait_epochs(stack, job, 1)
             assert {round(clock_error(stack, job) / 3700) for job in jobs} == {0, hours}, "a worker's clock is off"
             deadline = time.monotonic() + 2 * RENEW_SECONDS + 2
             while time.monotonic() < deadline:

@@ -155,10 +155,6 @@ class Stack:
             return psutil.Process(worker.pid).children(recursive=True)
         return []
 
-    def trainer(self) -> psutil.Process:
-        """The trainer at work, of a worker that keeps no standby."""
-        return next(child for child in self.trainers() if "worker.trainer" in child.cmdline())
-
     def submit(self, **spec: Any) -> dict[str, Any]:
         answer = self.http.post("/api/v1/jobs", json={"dataset": "digits", "architecture": "lenet", **spec})
         assert answer.status_code == 201, answer.text
@@ -193,9 +189,6 @@ class Stack:
 
     def wait_ended(self, job_id: str, seconds: float = TRAIN_SECONDS) -> dict[str, Any]:
         return self.wait_for(job_id, *TERMINAL, seconds=seconds)
-
-    def wait_epochs(self, job_id: str, count: int) -> None:
-        until(lambda: len(self.epochs(job_id)) >= count, TRAIN_SECONDS, f"{count} epochs are done", lambda: self.log("worker"))
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancels a running job and waits for its end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psutil
-from stack import Stack, until
+from stack import TRAIN_SECONDS, Stack, until
 
 SLOW: dict[str, Any] = {"batch_size": 4, "epochs": 6}
 """An epoch takes about a second: long enough to be killed in."""
@@ -19,7 +19,9 @@ def trainer_of(stack: Stack, job: str) -> psutil.Process:
 
 
 def wait_epochs(stack: Stack, job: str, count: int) -> None:
-    until(lambda: len(stack.epochs(job)) >= count, 60, f"{count} epochs are done", lambda: stack.log("worker"))
+    until(
+        lambda: len(stack.epochs(job)) >= count, TRAIN_SECONDS, f"{count} epochs are done", lambda: stack.log("worker")
+    )
 
 
 def assert_whole(stack: Stack, job: str, epochs: int) -> None:
