@@ -88,7 +88,7 @@ def used_folder(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path)
         for model in ("first.onnx", "second.onnx"):
             publish(database, open_store(settings), model)
         _pause_with_checkpoint(Place(settings, database))
-        rows.submit(database)
+        rows.submit(database, tags={"course": "cv"})
     return settings.data_dir
 
 
