@@ -21,7 +21,7 @@ from core.tables import AttemptRow, EpochRow, JobRow, ModelVersionRow
 LONG = {"batch_size": 4, "epochs": 5_000}
 DRAINED_JOBS = 200
 DRAINING_WORKERS = 4
-DRAIN_SECONDS = 2400
+DRAIN_SECONDS = 3600
 
 
 @pytest.fixture(scope="module")
