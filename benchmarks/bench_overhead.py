@@ -31,7 +31,7 @@ def plain(epochs: int, data: list[str]) -> tuple[float, float]:
     command = [sys.executable, str(BENCHMARKS / "plain_fit.py"), str(epochs), *data]
     began = time.perf_counter()
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=quiet)
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=quiet)
     return time.perf_counter() - began, float(json.loads(answer.stdout)["epoch_seconds"])
 
 

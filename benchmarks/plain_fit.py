@@ -1,4 +1,4 @@
-"""What one writes without kerasd: `python plain_fit.py EPOCHS [/path/to/mnist.npz]`. Prints seconds of an epoch as JSON.
+"""What one writes without kerasd: `python plain_fit.py EPOCHS [/path/to/mnist.npz]`. Prints seconds of an epoch after the first as JSON.
 
 LeNet of Keras's own layers and defaults, the images in memory, a validation split, an evaluation on the test split.
 """
@@ -40,9 +40,9 @@ def lenet(shape: tuple[int, int, int]) -> Any:
             keras.Input(shape),
             layers.Rescaling(1 / 255),
             layers.Conv2D(6, 5, padding="same", activation="relu"),
-            layers.AveragePooling2D(),
+            layers.AveragePooling2D(2),
             layers.Conv2D(16, 5, activation="relu"),
-            layers.AveragePooling2D(),
+            layers.AveragePooling2D(2),
             layers.Flatten(),
             layers.Dense(120, activation="relu"),
             layers.Dense(84, activation="relu"),
@@ -56,14 +56,18 @@ def main() -> None:
     network = lenet(x_train.shape[1:])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile("adam", loss, metrics=["accuracy"])
-    began = time.perf_counter()
-    epochs = int(sys.argv[1])
+    ended: list[float] = []
     network.fit(
-        x_train.astype("float32"), y_train, batch_size=32, epochs=epochs, validation_split=VALIDATION, verbose=0
+        x_train.astype("float32"),
+        y_train,
+        batch_size=32,
+        epochs=int(sys.argv[1]),
+        validation_split=VALIDATION,
+        verbose=0,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ended.append(time.perf_counter()))],
     )
-    seconds = (time.perf_counter() - began) / epochs
     network.evaluate(x_test.astype("float32"), y_test, verbose=0)
-    json.dump({"epoch_seconds": seconds}, sys.stdout)
+    json.dump({"epoch_seconds": (ended[-1] - ended[0]) / max(len(ended) - 1, 1)}, sys.stdout)
 
 
 if __name__ == "__main__":

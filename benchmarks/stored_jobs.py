@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import uuid_utils
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from core.database import Database
 from core.repositories.datasets import need_dataset
@@ -42,6 +42,9 @@ def fill(database: Database, jobs: int, long_epochs: int) -> tuple[list[str], st
     rows = _no_rows()
     long = _add_job(rows, dataset, jobs, State.SUCCEEDED, long_epochs)
     _insert(database, rows)
+    if database.engine.dialect.name == "postgresql":
+        with database.transaction() as session:
+            session.execute(text("ANALYZE"))  # as its autovacuum does within a minute
     return ids, long
 
 
