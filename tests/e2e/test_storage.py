@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,7 @@ class TestMigrateData:
             wait_epochs(laptop, paused, 1)
             laptop.http.post(f"/api/v1/jobs/{paused}:pause")
             laptop.wait_for(paused, "PAUSED")
+            laptop.kill("worker", signal.SIGTERM)  # it still stores the last lines of the log
             jobs = laptop.http.get("/api/v1/jobs").json()
         with postgres.database(migrated=True) as url:
             environment = {**s3.environment(), "KERASD_DATABASE_URL": url}
