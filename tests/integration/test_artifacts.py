@@ -210,6 +210,19 @@ class TestEntries:
         assert store.entries("none") == {}
 
 
+class TestFiles:
+    def test_all_below_a_folder_are_told_by_their_paths(self, store: ArtifactStore) -> None:
+        began = time.time()
+        for path in ("d/one", "d/deep/two", "d2/three"):
+            store.put(path, CONTENT)
+        found = store.files("d/")
+        assert set(found) == {"d/one", "d/deep/two"}
+        assert all(began - 2 <= changed <= time.time() + 2 for changed in found.values())
+
+    def test_there_are_none_without_the_folder(self, store: ArtifactStore) -> None:
+        assert store.files("none/") == {}
+
+
 OPERATIONS: dict[str, Callable[[ArtifactStore, Path], object]] = {
     "put": lambda store, here: store.put("other", CONTENT),
     "writing": lambda store, here: store.put("other", LARGE),
@@ -219,6 +232,7 @@ OPERATIONS: dict[str, Callable[[ArtifactStore, Path], object]] = {
     "read_range": lambda store, here: store.read_range("file", 0, 9),
     "delete": lambda store, here: store.delete("file"),
     "entries": lambda store, here: store.entries(""),
+    "files": lambda store, here: store.files(""),
 }
 
 
