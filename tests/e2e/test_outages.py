@@ -31,7 +31,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def stack(server: Postgres, tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(tmp_path, topology=Cluster(server), KERASD_STANDBY="false")
+    stack = Stack(tmp_path, Cluster(server), KERASD_STANDBY="false")
     try:
         yield stack
     finally:

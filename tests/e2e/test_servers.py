@@ -28,7 +28,7 @@ DRAIN_SECONDS = 3600
 def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """With two workers."""
     folder = tmp_path_factory.mktemp("cluster")
-    with closing(Stack(folder, topology=Cluster(postgres), KERASD_STANDBY="false")) as stack:
+    with closing(Stack(folder, Cluster(postgres), KERASD_STANDBY="false")) as stack:
         stack.start_all()
         stack.start("worker", name="second-worker")
         yield stack
@@ -96,7 +96,7 @@ class TestDrain:
     @pytest.mark.long
     @pytest.mark.timeout(DRAIN_SECONDS + 300)
     def test_four_workers_drain_200_jobs_and_run_none_twice(self, postgres: Postgres, tmp_path: Path) -> None:
-        with closing(Stack(tmp_path, topology=Cluster(postgres), KERASD_STANDBY="false")) as stack:
+        with closing(Stack(tmp_path, Cluster(postgres), KERASD_STANDBY="false")) as stack:
             for part in ("valkey", "api"):
                 stack.start(part)
             stack.wait_ready()
@@ -117,15 +117,15 @@ def ended(stack: Stack) -> int:
 
 def assert_each_ran_once(stack: Stack, jobs: list[str]) -> None:
     with stack.database.snapshot() as session:
-        states = dict(session.execute(select(JobRow.id, JobRow.state)).tuples())
+        states = {row.id: row.state for row in session.scalars(select(JobRow))}
         attempts = session.scalars(select(AttemptRow)).all()
-        epochs = session.execute(select(EpochRow.job_id, EpochRow.epoch, EpochRow.attempt)).tuples().all()
-        versions = session.execute(select(ModelVersionRow.job_id, ModelVersionRow.version)).tuples().all()
+        epochs = session.scalars(select(EpochRow)).all()
+        versions = session.scalars(select(ModelVersionRow)).all()
     assert states == dict.fromkeys(jobs, State.SUCCEEDED)
     assert sorted((row.job_id, row.number, row.outcome) for row in attempts) == sorted(
         (job, 1, "succeeded") for job in jobs
     )
-    assert sorted(epochs) == sorted((job, 1, 1) for job in jobs)
-    assert sorted(job for job, _ in versions) == sorted(jobs)
-    assert sorted(version for _, version in versions) == list(range(1, len(jobs) + 1))
+    assert sorted((row.job_id, row.epoch, row.attempt) for row in epochs) == sorted((job, 1, 1) for job in jobs)
+    assert sorted(row.job_id for row in versions) == sorted(jobs)
+    assert sorted(row.version for row in versions) == list(range(1, len(jobs) + 1))
     assert len({row.worker for row in attempts}) == DRAINING_WORKERS

@@ -37,7 +37,7 @@ def either_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sta
     """A kerasd of the test's own on SQLite, then on PostgreSQL."""
     on_cluster = request.param == "cluster"
     topology = Cluster(request.getfixturevalue("postgres")) if on_cluster else Laptop()
-    with closing(Stack(tmp_path, topology=topology, KERASD_STANDBY="false")) as stack:
+    with closing(Stack(tmp_path, topology, KERASD_STANDBY="false")) as stack:
         yield stack
 
 
@@ -133,7 +133,7 @@ class TestWrongClock:
     def test_leases_count_on_the_database_s_clock(
         self, postgres: Postgres, tmp_path: Path, offset: str, hours: int
     ) -> None:
-        with closing(Stack(tmp_path, topology=Cluster(postgres), KERASD_STANDBY="false")) as stack:
+        with closing(Stack(tmp_path, Cluster(postgres), KERASD_STANDBY="false")) as stack:
             arriving = stack.settings.data_dir / "artifacts" / "uploads" / "arriving"
             arriving.mkdir(parents=True)  # an upload that no row names yet
             stack.start_all()

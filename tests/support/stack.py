@@ -58,7 +58,7 @@ class Stack:
     topology: ClassVar[Topology] = Laptop()
     """of stacks that are not told another; `--topology` chooses it"""
 
-    def __init__(self, folder: Path, *, topology: Topology | None = None, **environment: str) -> None:
+    def __init__(self, folder: Path, topology: Topology | None = None, /, **environment: str) -> None:
         topology = topology or self.topology
         self._exits = contextlib.ExitStack()
         environment = {**topology.environment(self._exits), **environment}
@@ -244,7 +244,7 @@ class Stack:
 @contextlib.contextmanager
 def running_stack(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """Everything started and ready; ended afterwards."""
-    stack = Stack(folder, topology=None, **(environment or {}))
+    stack = Stack(folder, **(environment or {}))
     try:
         stack.start_all()
         yield stack
