@@ -23,7 +23,7 @@ class S3Stack(Stack):
 
     def __init__(self, folder: Path, s3: S3) -> None:
         environment = s3.environment()
-        super().__init__(folder, topology=None, KERASD_STANDBY="false", **environment)
+        super().__init__(folder, KERASD_STANDBY="false", **environment)
         self.bucket = environment["KERASD_ARTIFACTS_URL"]
 
 

@@ -195,7 +195,7 @@ def prepared(exits: ExitStack, folder: Path, seed: int, wanted: argparse.Namespa
     if wanted.topology == "cluster":
         postgres = exits.enter_context(running_postgres(crashes=True))
         environment["KERASD_DATABASE_URL"] = exits.enter_context(postgres.database(migrated=True))
-    stack = Stack(folder, topology=Laptop(), **environment)  # one API, so that each kill is one process
+    stack = Stack(folder, Laptop(), **environment)  # one API, so that each kill is one process
     exits.callback(stack.close)
     stack.start_all()
     for name in WORKERS[1:]:
