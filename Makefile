@@ -37,8 +37,16 @@ $(INSTALLED): pyproject.toml requirements/dev.lock $(TOOLS)
 demo: install ## Start a server, train LeNet on real digits, classify one; ONCE=1 stops afterwards
 	@$(BIN)/kerasd demo $(if $(ONCE),--once)
 
+# End-to-end tests have the machine to themselves: some of them time what they see.
 test: install ## Run all tests; ARGS="tests/unit -k locks" narrows them
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@status=0; \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit tests/integration || status=$$?; \
+	$(BIN)/python -m pytest tests/e2e || status=$$?; \
+	exit $$status
+endif
 
 test-cluster: install ## Run the end-to-end tests on PostgreSQL, a Valkey server and two APIs
 	@$(BIN)/python -m pytest --topology cluster tests/e2e $(ARGS)

@@ -80,8 +80,9 @@ class TestWakeUps:
 
 
 class TestTrainerKilled:
-    """Rows 1 and 20; attempts start from epoch 1 until there are checkpoints."""
+    """Rows 20 and 21; row 1 is in test_survival.py."""
 
+    @pytest.mark.long
     def test_another_attempt_follows_without_a_gap_or_a_duplicate(self, service: Stack) -> None:
         job = service.submit(epochs=30)
         until(lambda: service.job(job["id"])["progress"]["epoch"] >= 2, 60, "the second epoch runs")
@@ -129,6 +130,7 @@ class TestWorkerKilled:
         stack.http.post(f"/api/v1/jobs/{job['id']}:cancel")
         assert stack.wait_ended(job["id"])["state"] == "CANCELLED"
 
+    @pytest.mark.long
     def test_a_worker_that_stops_gracefully_gives_its_job_back(self, stack: Stack) -> None:
         stack.start_all()
         job = stack.submit(epochs=LONG, max_attempts=1)

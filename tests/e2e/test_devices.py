@@ -39,6 +39,7 @@ class TestSideBySide:
         stack.wait_for(alone, "SUCCEEDED")
         assert environments(stack)[-1]["threads"] == 2
 
+    @pytest.mark.long
     def test_a_worker_leaves_jobs_of_other_queues_alone(self, stack: Stack) -> None:
         stack.start_all(KERASD_QUEUES="cpu")
         elsewhere = stack.submit(epochs=1, queue="gpu", priority=10)["id"]
