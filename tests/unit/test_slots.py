@@ -88,7 +88,7 @@ class TestQueues:
             (frozenset({"gpu", None}), {"gpu", None}),
             (frozenset({"cpu"}), {"cpu"}),
         ],
-        ids=str,
+        ids=["of processors", "of GPUs", "of processors beside GPUs"],
     )
     def test_only_jobs_of_the_served_ones_are_taken(
         self, database: Database, served: frozenset[Queue | None], taken: set[str | None]
