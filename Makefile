@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := $(VENV)/.tools
 INSTALLED := $(VENV)/.installed
+RESULTS := build/results
 PACKAGES := core service worker migrations cli client
 
 .PHONY: help install demo test test-cluster faults soak gpu-check check bench clean locks
@@ -43,17 +44,20 @@ ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
 	@status=0; \
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit tests/integration || status=$$?; \
-	$(BIN)/python -m pytest tests/e2e || status=$$?; \
+	$(BIN)/python -m pytest --junitxml $(RESULTS)/quick.xml --numprocesses 2 --dist loadfile tests/unit tests/integration || status=$$?; \
+	$(BIN)/python -m pytest --junitxml $(RESULTS)/quick-e2e.xml tests/e2e || status=$$?; \
 	exit $$status
 endif
 
 test-cluster: install ## Run the end-to-end tests on PostgreSQL, a Valkey server and two APIs
-	@$(BIN)/python -m pytest --topology cluster tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest --junitxml $(RESULTS)/cluster.xml --topology cluster tests/e2e $(ARGS)
 
-faults: install ## Run the fault tests that take too long for every run, then the end-to-end tests on a cluster
-	@$(BIN)/python -m pytest -m long $(ARGS)
-	@$(MAKE) test-cluster
+faults: install ## Run the long fault tests, then the end-to-end tests on a cluster; put the results of all into docs/promises.md
+	@status=0; \
+	$(BIN)/python -m pytest --junitxml $(RESULTS)/long.xml -m long $(ARGS) || status=$$?; \
+	$(MAKE) test-cluster || status=$$?; \
+	$(BIN)/python tests/fault_table.py $(RESULTS)/*.xml || status=$$?; \
+	exit $$status
 
 soak: install ## Kill processes at random while jobs flow; MINUTES=30 SEED=1 KILLS_A_MINUTE=8 TOPOLOGY=cluster
 	@PYTHONPATH=tests/support $(BIN)/python tests/soak/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
