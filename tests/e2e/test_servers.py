@@ -59,6 +59,7 @@ class TestCluster:
         assert [*first, *rest] == list(range(1, len(first) + len(rest) + 1))
         assert stream(cluster.urls[0], job) == [*first, *rest]
 
+    @pytest.mark.long
     def test_another_worker_goes_on_after_one_is_killed(self, cluster: Stack) -> None:
         """Row 3, while the other worker lives."""
         job = cluster.submit(**LONG)["id"]

@@ -102,6 +102,7 @@ class TestDamagedCheckpoints:
         stack.kill("worker")
         return job
 
+    @pytest.mark.long
     def test_the_older_one_is_used_when_the_newest_is_torn(self, stack: Stack) -> None:
         """Row 15."""
         job = self.stopped_after(stack, 3)

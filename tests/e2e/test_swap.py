@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx2
+import pytest
 from PIL import Image
 from stack import Stack, until
 
@@ -96,6 +97,7 @@ class TestSwap:
         assert (refused.status_code, refused.json()["code"]) == (409, "dataset_required")
         assert view in refused.json()["detail"]
 
+    @pytest.mark.long
     def test_a_flipped_bit_keeps_the_version_from_loading(self, stack: Stack) -> None:
         """Row 16."""
         stack.start_all()
