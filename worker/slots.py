@@ -115,13 +115,18 @@ def slots_of(settings: Settings) -> list[Slots]:
     queues = settings.queues or (("cpu", "gpu") if gpus else ("cpu",))
     if "gpu" in queues and not gpus:
         raise NoGpu("KERASD_QUEUES names gpu, but no GPU that TensorFlow can use is visible here")
-    threads = settings.threads or len(os.sched_getaffinity(0))
+    threads = settings.threads or _cores()
     found: list[Slots] = [GpuSlots(gpus, threads, frozenset({"gpu", None}))] if gpus else []
     if "cpu" in queues:
         most = psutil.virtual_memory().total // SLOT_BYTES
         count = settings.slots or max(1, min(threads, MOST_CPU_SLOTS, most))
         found.append(CpuSlots(count, threads, frozenset({"cpu"} if gpus else {"cpu", None})))
     return found
+
+
+def _cores() -> int:
+    """That this process may use, where the system tells (Linux), else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class NoGpu(Exception):

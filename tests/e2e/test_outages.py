@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import psutil
@@ -14,12 +13,12 @@ import pytest
 from servers import Postgres, running_postgres
 from stack import Stack, gone, until
 from topology import Cluster
-from training import assert_whole, trainer_of, wait_epochs
+from training import SLOW, assert_whole, trainer_of, wait_epochs
 
 from core.repositories.attempts import LEASE_SECONDS
 
-SLOW: dict[str, Any] = {"batch_size": 4, "epochs": 20}
-"""Seconds of training: the outage comes in the midst of it."""
+LONG = {**SLOW, "epochs": 20}
+"""The outage comes in the midst of it."""
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ class TestMoment:
     @pytest.mark.timeout(400)
     def test_a_job_goes_on_in_the_same_attempt(self, stack: Stack, server: Postgres) -> None:
         stack.start_all()
-        job = stack.submit(**SLOW)["id"]
+        job = stack.submit(**LONG)["id"]
         wait_epochs(stack, job, 2)
         for _ in range(2):
             server.crash()
@@ -80,7 +79,7 @@ class TestMoment:
             stack.wait_ready()
             assert stack.job(job)["state"] == "RUNNING"
         assert stack.wait_for(job, "SUCCEEDED")["attempt"] == 1
-        assert_whole(stack, job, SLOW["epochs"])
+        assert_whole(stack, job, LONG["epochs"])
 
 
 class TestLongerThanALease:
@@ -91,7 +90,7 @@ class TestLongerThanALease:
     def test_the_trainer_is_ended_and_one_later_attempt_goes_on(self, stack: Stack, server: Postgres) -> None:
         stack.start_all()
         stack.start("worker", name="second-worker")
-        job = stack.submit(**SLOW)["id"]
+        job = stack.submit(**LONG)["id"]
         wait_epochs(stack, job, 2)
         done = len(stack.epochs(job))
         trainers = [child for child in every_child(stack) if "worker.trainer" in child.cmdline()]
@@ -101,7 +100,7 @@ class TestLongerThanALease:
         time.sleep(max(0.0, 90 - (time.monotonic() - crashed)))  # the length of the outage
         server.start()
         assert stack.wait_for(job, "SUCCEEDED")["attempt"] == 2
-        assert_whole(stack, job, SLOW["epochs"])
+        assert_whole(stack, job, LONG["epochs"])
         resumed = [event for event in stack.events(job) if event["kind"] == "checkpoint"]
         assert [event["resumed_after_epoch"] >= done for event in resumed] == [True]
         for part in ("worker", "second-worker"):
@@ -112,7 +111,7 @@ class TestLongerThanALease:
     def test_a_trainer_whose_worker_cannot_end_it_ends_itself(self, stack: Stack, server: Postgres) -> None:
         """It tells nobody that the job failed: a database that is away says nothing of the job."""
         stack.start_all()
-        job = stack.submit(**SLOW, max_attempts=1)["id"]
+        job = stack.submit(**LONG, max_attempts=1)["id"]
         wait_epochs(stack, job, 2)
         worker, trainer = psutil.Process(stack.pid("worker")), trainer_of(stack, job)
         worker.suspend()
@@ -121,7 +120,7 @@ class TestLongerThanALease:
         server.start()
         worker.resume()
         assert stack.wait_for(job, "SUCCEEDED")["attempt"] == 2
-        assert_whole(stack, job, SLOW["epochs"])
+        assert_whole(stack, job, LONG["epochs"])
 
 
 def every_child(stack: Stack) -> list[psutil.Process]:
