@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ from rich.console import Console
 
 from core.artifacts import ArtifactStore
 from core.datasets import DatasetInfo
-from core.layers import Conv2D, Dense, Flatten, LayerSpec, Pooling2D, Rescaling, summarize
 from core.repositories.attempts import Attempt
-from core.validation import CheckedSpec, check_spec
+from core.validation import check_spec
 from worker.callbacks.best_epoch import BestEpoch
 from worker.callbacks.checkpointer import Checkpointer
 from worker.datasets.images import MemoryImages
-from worker.fitting import compiled_network
+from worker.fitting import compile_for_phase, first_network
 from worker.pipeline import EpochOrder, training_batches
 
 IMAGES = 8_500
@@ -51,34 +50,11 @@ class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]
         self.checkpoints.append(time.perf_counter() - ended)
 
 
-def vgg(classes: int) -> list[LayerSpec]:
-    """VGG-16 for 32x32 pictures, without its batch normalisations: 134,342,484 of 134,359,380 parameters at 20 classes."""
-    layers: list[LayerSpec] = [Rescaling("rescaling", scale=1 / 255)]
-    for block, (filters, depth) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)], 1):
-        layers += [
-            Conv2D(f"conv{block}_{number}", filters=filters, kernel=3, padding="same", activation="relu")
-            for number in range(1, depth + 1)
-        ]
-        if block < 3:
-            layers.append(Pooling2D(f"pool{block}", kind="max", size=3, stride=2))
-    dense = [Dense(f"dense{number}", units=4096, activation="relu") for number in (1, 2)]
-    return [*layers, Flatten("flatten"), *dense, Dense("logits", units=classes)]
-
-
-class Vgg(CheckedSpec):
-    """A spec whose network is VGG's, which is no architecture of kerasd yet."""
-
-    @property
-    def layers(self) -> list[LayerSpec]:
-        return vgg(len(self.labels))
-
-
 @dataclass(frozen=True)
 class Case:
     """One network to measure, with the optimizer and batch size of the notebook's run."""
 
     name: str
-    kind: type[CheckedSpec]
     optimizer: str
     batch_size: int
     images: int
@@ -88,8 +64,8 @@ class Case:
 
 
 CASES = [
-    Case("lenet", CheckedSpec, "adam", 32, IMAGES, epochs=12, warm_up=2),
-    Case("vgg", Vgg, "adagrad", 64, 64, epochs=3, warm_up=1),
+    Case("lenet", "adam", 32, IMAGES, epochs=12, warm_up=2),
+    Case("vgg", "adagrad", 64, 64, epochs=3, warm_up=1),
 ]
 
 
@@ -97,24 +73,23 @@ def measure(case: Case) -> tuple[float, float, int]:
     """Seconds of an epoch of IMAGES images, and of its checkpoint, medians; the checkpoint's bytes."""
     document = {
         "dataset": "bench",
-        "architecture": "lenet",
+        "architecture": case.name,
         "optimizer": case.optimizer,
         "batch_size": case.batch_size,
         "epochs": case.epochs,
     }
-    found = check_spec(document, lambda name: INFO)
-    checked = case.kind(**{field.name: getattr(found, field.name) for field in fields(found)})
-    checked = replace(checked, network=summarize(checked.layers, checked.input_shape))
+    checked = check_spec(document, lambda name: INFO)
     noise = np.random.default_rng(0)
     images = MemoryImages(
         noise.integers(0, 20, case.images).astype(np.int32),
         (32, 32, 3),
         noise.integers(0, 256, (case.images, 32, 32, 3), np.uint8),
     )
-    network = compiled_network(checked, ["CPU"])
+    network = first_network(checked, ["CPU"])
+    compile_for_phase(network, checked, 0, ["CPU"])
     with tempfile.TemporaryDirectory() as folder:
         best = BestEpoch(checked.spec.objective.resolved())
-        checkpointer = Checkpointer(ArtifactStore(str(Path(folder))), Attempt("local", "job", 1), best, 2)
+        checkpointer = Checkpointer(ArtifactStore(str(Path(folder))), Attempt("local", "job", 1), best, 2, "float32")
         checkpointer.set_model(network)
         watch = Stopwatch(checkpointer)
         network.fit(

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_serializer
 
-from core.objective import Direction, Objective
+from core.objective import Direction, Objective, objective_of_metric
 from core.optimizers import OptimizerSpec
 from core.queues import MOST_DEVICES, Queue
 from core.recipes import ArchitectureSpec
 from core.schema import Schema
+from core.training_options import (
+    Augmentation,
+    EarlyStopping,
+    GradientClipping,
+    LearningRateSchedule,
+    Loss,
+    LossSpec,
+    Phase,
+)
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
-
-Loss = Literal[
-    "sparse_categorical_crossentropy",
-    "categorical_crossentropy",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "poisson",
-    "kl_divergence",
-]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def _named(value: Any) -> Any:
@@ -55,19 +56,6 @@ class DatasetSpec(Schema):
     """decides the split, and nothing else"""
 
 
-class EarlyStopping(Schema):
-    monitor: Literal["val_loss", "val_accuracy", "loss", "accuracy"] = "val_loss"
-    patience: Annotated[int, Field(ge=0, le=10_000)] = 3
-    min_delta: Annotated[float, Field(ge=0)] = 0.0
-    restore_best: bool = True
-
-
-class Augmentation(Schema):
-    flip: Literal["horizontal", "vertical", "both"] | None = None
-    rotation: Annotated[float, Field(ge=0, le=1)] | None = None
-    zoom: Annotated[float, Field(ge=0, lt=1)] | None = None
-
-
 class ObjectiveSpec(Schema):
     """Which epoch is best, and which model serves."""
 
@@ -76,20 +64,7 @@ class ObjectiveSpec(Schema):
     """null: max for an accuracy, min for a loss"""
 
     def resolved(self) -> Objective:
-        natural = Direction.MIN if self.metric.endswith("loss") else Direction.MAX
-        return Objective(self.metric, Direction(self.direction) if self.direction else natural)
-
-
-class GradientClipping(Schema):
-    norm: Annotated[float, Field(gt=0)] | None = None
-    global_norm: Annotated[float, Field(gt=0)] | None = None
-    value: Annotated[float, Field(gt=0)] | None = None
-
-
-class Phase(Schema):
-    epochs: Annotated[int, Field(ge=1, le=100_000)]
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    unfreeze_from: Name | None = None
+        return Objective(self.metric, Direction(self.direction)) if self.direction else objective_of_metric(self.metric)
 
 
 class JobSpec(Schema):
@@ -98,25 +73,31 @@ class JobSpec(Schema):
     dataset: Annotated[DatasetSpec, BeforeValidator(_named)]
     architecture: Annotated[ArchitectureSpec, BeforeValidator(_named)]
     optimizer: Annotated[OptimizerSpec, BeforeValidator(_named)] = Field(default="adam", validate_default=True)
-    loss: Loss = "sparse_categorical_crossentropy"
+    loss: Annotated[LossSpec, BeforeValidator(_named)] = Field(
+        default="sparse_categorical_crossentropy", validate_default=True
+    )
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 25
     early_stopping: EarlyStopping | None = None
     augmentation: Augmentation | None = None
     objective: ObjectiveSpec = ObjectiveSpec()
-    learning_rate_schedule: dict[str, Any] | None = None
+    learning_rate_schedule: Annotated[LearningRateSchedule | None, BeforeValidator(_named)] = None
+    """null: constant; with phases, each runs through it"""
     gradient_clipping: GradientClipping | None = None
-    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = None
+    """how much the training loss counts an image of each class: balanced, or by label (others count 1)"""
     phases: Annotated[list[Phase], Field(min_length=1, max_length=20)] | None = None
+    """parts of one training, one after the other; `epochs` is then their sum"""
     publish: Literal["best", "last"] = "best"
     """which epoch's weights are evaluated and published"""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    precision: Precision = "auto"
+    """what is computed with; weights and what is published are float32. auto: bfloat16 where a short trial is faster"""
     devices: Annotated[int, Field(ge=1, le=MOST_DEVICES)] = 1
     """how many GPUs of one machine share each batch; on a CPU, virtual devices that do so"""
     queue: Queue | None = None
     """cpu or gpu: the workers that may take the job; null: any"""
     seed: Seed = 0
-    """decides initial weights and data order: everything but the split"""
+    """decides initial weights, data order, dropout and augmentation: everything but the split"""
     deterministic: bool = False
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """higher runs earlier"""
@@ -127,3 +108,13 @@ class JobSpec(Schema):
         dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=256)]],
         Field(max_length=32),
     ] = Field(default_factory=dict)
+
+    @field_serializer("loss")
+    def _short(self, loss: Loss) -> Any:
+        """A loss without options is known by its name."""
+        return loss.name if loss == type(loss)(name=loss.name) else loss.model_dump()  # type: ignore[arg-type]
+
+    @property
+    def planned_phases(self) -> list[Phase]:
+        """The phases; one of all epochs where the spec names none."""
+        return self.phases or [Phase(epochs=self.epochs)]

@@ -1,4 +1,4 @@
-"""Layers as plain data, with the arithmetic of their shapes and parameters.
+"""Layers as plain data, with the arithmetic of their shapes, parameters and cost.
 
 A recipe yields a list of these. The service computes shapes, counts and shape errors from them in microseconds; the
 worker turns the same list into Keras layers (worker/network.py), and a test holds both to equality. Shapes leave the
@@ -8,13 +8,15 @@ batch dimension out: (height, width, channels) or (units,).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 Shape = tuple[int, ...]
 Padding = Literal["valid", "same"]
-Activation = Literal["relu", "sigmoid", "tanh"]
+ActivationName = Literal["relu", "sigmoid", "tanh"]
+PoolingKind = Literal["average", "max"]
+Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal"]
 
 
 class ShapeError(ValueError):
@@ -26,10 +28,31 @@ class ShapeError(ValueError):
 
 
 @dataclass(frozen=True)
+class LayerRow:
+    """One line of a network's layer table."""
+
+    layer: LayerSpec
+    output_shape: Shape
+    parameters: int
+    trainable_parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
 class LayerSpec:
     """One layer. `name` is unique in its network and becomes the Keras layer's name."""
 
     name: str
+
+    @property
+    def type(self) -> str:
+        """What layer tables call it."""
+        return type(self).__name__
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name, as layer tables show it."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "name"}
 
     def output_shape(self, shape: Shape) -> Shape:
         """The output's shape for an input of `shape`. Raises ShapeError."""
@@ -39,16 +62,36 @@ class LayerSpec:
         """How many weights the layer has when its input has `shape`."""
         return 0
 
+    def trainable_parameters(self, shape: Shape) -> int:
+        """How many of them the optimizer changes."""
+        return self.parameters(shape)
+
     def multiply_adds(self, shape: Shape) -> int:
         """Multiply-adds of one image's forward pass: an estimate of cost."""
         return 0
 
+    def rows(self, shape: Shape) -> Iterator[LayerRow]:
+        """The lines of the layer table: one, unless the layer is made of others. Raises ShapeError."""
+        yield LayerRow(
+            self,
+            self.output_shape(shape),
+            self.parameters(shape),
+            self.trainable_parameters(shape),
+            self.multiply_adds(shape),
+        )
+
 
 @dataclass(frozen=True)
 class Rescaling(LayerSpec):
-    """Multiplies pixels by `scale`."""
+    """Multiplies pixels by `scale`, then adds `offset`: one number, or one for each channel."""
 
     scale: float
+    offset: float | tuple[float, ...] = 0.0
+
+
+@dataclass(frozen=True)
+class FlipChannels(LayerSpec):
+    """From RGB to BGR."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +100,9 @@ class Conv2D(LayerSpec):
     kernel: int
     stride: int = 1
     padding: Padding = "valid"
-    activation: Activation | None = None
+    activation: ActivationName | None = None
+    use_bias: bool = True
+    initializer: Initializer = "glorot_uniform"
 
     def output_shape(self, shape: Shape) -> Shape:
         height, width, _ = _picture(self.name, shape)
@@ -68,7 +113,7 @@ class Conv2D(LayerSpec):
         )
 
     def parameters(self, shape: Shape) -> int:
-        return self.kernel * self.kernel * shape[-1] * self.filters + self.filters
+        return self.kernel * self.kernel * shape[-1] * self.filters + (self.filters if self.use_bias else 0)
 
     def multiply_adds(self, shape: Shape) -> int:
         height, width, filters = self.output_shape(shape)
@@ -76,8 +121,24 @@ class Conv2D(LayerSpec):
 
 
 @dataclass(frozen=True)
+class BatchNormalization(LayerSpec):
+    """Two trained weights a channel, and two running statistics."""
+
+    def parameters(self, shape: Shape) -> int:
+        return 4 * shape[-1]
+
+    def trainable_parameters(self, shape: Shape) -> int:
+        return 2 * shape[-1]
+
+
+@dataclass(frozen=True)
+class Activation(LayerSpec):
+    activation: ActivationName
+
+
+@dataclass(frozen=True)
 class Pooling2D(LayerSpec):
-    kind: Literal["average", "max"]
+    kind: PoolingKind
     size: int
     stride: int
     padding: Padding = "valid"
@@ -92,15 +153,27 @@ class Pooling2D(LayerSpec):
 
 
 @dataclass(frozen=True)
+class GlobalAveragePooling2D(LayerSpec):
+    def output_shape(self, shape: Shape) -> Shape:
+        return (_picture(self.name, shape)[2],)
+
+
+@dataclass(frozen=True)
 class Flatten(LayerSpec):
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
 
 
 @dataclass(frozen=True)
+class Dropout(LayerSpec):
+    rate: float
+
+
+@dataclass(frozen=True)
 class Dense(LayerSpec):
     units: int
-    activation: Activation | None = None
+    activation: ActivationName | None = None
+    initializer: Initializer = "glorot_uniform"
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 1:
@@ -115,12 +188,30 @@ class Dense(LayerSpec):
 
 
 @dataclass(frozen=True)
-class LayerRow:
-    """One line of a network's layer table."""
+class Residual(LayerSpec):
+    """Sends one input along two paths and adds what comes out; an empty shortcut hands the input on as it is."""
 
-    layer: LayerSpec
-    output_shape: Shape
-    parameters: int
+    main: tuple[LayerSpec, ...]
+    shortcut: tuple[LayerSpec, ...] = ()
+
+    @property
+    def type(self) -> str:
+        return "Add"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        main, shortcut = follow(self.main, shape), follow(self.shortcut, shape)
+        if main != shortcut:
+            raise ShapeError(self.name, f"cannot add shapes {main} and {shortcut}")
+        return main
+
+    def rows(self, shape: Shape) -> Iterator[LayerRow]:
+        yield from _rows(self.main, shape)
+        yield from _rows(self.shortcut, shape)
+        yield LayerRow(self, self.output_shape(shape), 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -134,16 +225,29 @@ class NetworkSummary:
     multiply_adds: int
 
 
+def follow(layers: Sequence[LayerSpec], shape: Shape) -> Shape:
+    """The shape behind all of the layers. Raises ShapeError."""
+    for layer in layers:
+        shape = layer.output_shape(shape)
+    return shape
+
+
 def summarize(layers: Sequence[LayerSpec], input_shape: Shape) -> NetworkSummary:
     """Follows `input_shape` through the layers. Raises ShapeError naming the first that cannot take its input."""
-    shape, rows, cost = input_shape, [], 0
+    rows = tuple(_rows(layers, input_shape))
+    return NetworkSummary(
+        rows,
+        rows[-1].output_shape,
+        sum(row.parameters for row in rows),
+        sum(row.trainable_parameters for row in rows),
+        sum(row.multiply_adds for row in rows),
+    )
+
+
+def _rows(layers: Sequence[LayerSpec], shape: Shape) -> Iterator[LayerRow]:
     for layer in layers:
-        output = layer.output_shape(shape)
-        rows.append(LayerRow(layer, output, layer.parameters(shape)))
-        cost += layer.multiply_adds(shape)
-        shape = output
-    total = sum(row.parameters for row in rows)
-    return NetworkSummary(tuple(rows), shape, total, total, cost)
+        yield from layer.rows(shape)
+        shape = layer.output_shape(shape)
 
 
 def _picture(layer: str, shape: Shape) -> tuple[int, int, int]:

@@ -19,10 +19,15 @@ class Objective:
     metric: str
     direction: Direction
 
-    def improves(self, candidate: float | None, best: float | None) -> bool:
-        """Whether `candidate` is strictly better than `best`. A missing or NaN value never is."""
+    def improves(self, candidate: float | None, best: float | None, by: float = 0.0) -> bool:
+        """Whether `candidate` is better than `best` by more than `by`. A missing or NaN value never is."""
         if candidate is None or math.isnan(candidate):
             return False
         if best is None or math.isnan(best):
             return True
-        return candidate > best if self.direction is Direction.MAX else candidate < best
+        return candidate - best > by if self.direction is Direction.MAX else best - candidate > by
+
+
+def objective_of_metric(metric: str) -> Objective:
+    """In the direction that its name tells: a loss gets better downwards, an accuracy upwards."""
+    return Objective(metric, Direction.MIN if metric.endswith("loss") else Direction.MAX)

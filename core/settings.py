@@ -64,7 +64,10 @@ class Settings(BaseSettings):
     dataset_files: dict[str, AbsolutePath] = Field(
         {}, description='local files of built-in datasets, as JSON: {"mnist": "/data/mnist.npz"}'
     )
-    offline: bool = Field(False, description="never try to download a dataset")
+    weights_files: dict[str, AbsolutePath] = Field(
+        {}, description='local files of ImageNet weights, as JSON: {"vgg16": "/data/vgg16_weights_….h5"}'
+    )
+    offline: bool = Field(False, description="never try to download a dataset or weights")
     max_body_bytes: int = Field(1 << 20, ge=1024, description="limit of a control-plane request body")
     max_predict_bytes: int = Field(16 << 20, ge=1024, description="limit of a predict request body")
     max_upload_bytes: int = Field(16 << 30, ge=1024, description="limit of one dataset upload")

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
+from core.bases import Base
+from core.contradictions import contradictions, images_of_an_epoch
 from core.datasets import BUILTIN_DATASETS, DatasetInfo
+from core.donors import Donor, DonorLookup, mismatch, no_donors, wanted_weights
 from core.errors import Fault, InvalidJobSpec
 from core.faults import pointer_in, steps_of, validation_faults
-from core.jobspec import JobSpec
-from core.layers import LayerSpec, NetworkSummary, Shape, ShapeError
-from core.recipes import network_layers, network_summary
+from core.jobspec import DatasetSpec, JobSpec
+from core.layers import LayerSpec, NetworkSummary, Shape, ShapeError, summarize
+from core.recipes import RECIPES, network_layers, network_summary
+from core.recipes.transfer import ModelWeights
 from core.splits import SplitCounts
 from core.views import chosen_labels, input_shape_of, normalised_dataset, split_counts, view_name
 
@@ -42,11 +46,33 @@ class CheckedSpec:
     network: NetworkSummary
     view: str
     warnings: tuple[dict[str, Any], ...]
+    donor: Donor | None
+    """the job whose weights the network starts with"""
 
     @property
     def layers(self) -> list[LayerSpec]:
         """The network's layers; the last yields one logit for each label."""
         return network_layers(self.spec.architecture, len(self.labels))
+
+    def layers_in(self, phase: int) -> list[LayerSpec]:
+        """The same layers, with so much of the base trained as that phase of the spec says."""
+        points = [entry.unfreeze_from for entry in self.spec.planned_phases[: phase + 1] if entry.unfreeze_from]
+        if not points:
+            return self.layers
+        return [replace(layer, unfreeze_from=points[-1]) if isinstance(layer, Base) else layer for layer in self.layers]
+
+    def network_in(self, phase: int) -> NetworkSummary:
+        return summarize(self.layers_in(phase), self.input_shape)
+
+    @property
+    def epoch_images(self) -> int:
+        """How many images an epoch trains on."""
+        return images_of_an_epoch(self.spec, self.counts)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch, the last of which may be smaller."""
+        return -(-self.epoch_images // self.spec.batch_size)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -68,11 +94,11 @@ def builtin_dataset(name: str) -> DatasetInfo | Fault:
     return info
 
 
-def check_spec(body: Any, lookup: Lookup = builtin_dataset) -> CheckedSpec:
+def check_spec(body: Any, lookup: Lookup = builtin_dataset, donors: DonorLookup = no_donors) -> CheckedSpec:
     """Checks a parsed JSON body. Raises InvalidJobSpec with all faults, each with a JSON pointer."""
     faults: list[Fault] = []
     spec = _parse(body, faults)
-    checked = _check_meaning(spec, lookup, faults) if spec is not None else None
+    checked = _check_meaning(spec, lookup, donors, faults) if spec is not None else None
     if faults or checked is None:
         raise InvalidJobSpec(_in_body(faults, body))
     return checked
@@ -105,8 +131,7 @@ def _usable_part(body: Any, faults: Sequence[Fault]) -> Any:
     return rest
 
 
-def _check_meaning(spec: JobSpec, lookup: Lookup, faults: list[Fault]) -> CheckedSpec | None:
-    faults += _unsupported(spec)
+def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: list[Fault]) -> CheckedSpec | None:
     info = lookup(spec.dataset.name)
     if isinstance(info, Fault):
         faults.append(Fault("/dataset/name", info.detail, info.code))
@@ -114,7 +139,9 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, faults: list[Fault]) -> Checke
     labels = chosen_labels(spec.dataset, info, faults)
     dataset = normalised_dataset(spec, info, labels, faults)
     counts = split_counts(dataset, info, labels, faults)
-    faults += _device_faults(spec, counts)
+    faults += contradictions(spec, labels, counts)
+    if RECIPES[spec.architecture.name].faults(spec.architecture):
+        return None
     input_shape = input_shape_of(dataset)
     try:
         network = network_summary(spec.architecture, input_shape, len(labels))
@@ -122,45 +149,54 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, faults: list[Fault]) -> Checke
         detail = f"{spec.architecture.name} cannot take {_sides(input_shape)} images: {error}"
         faults.append(Fault("/dataset/image_size", detail, "shape_mismatch"))
         return None
-    direction = spec.objective.resolved().direction.value
-    objective = spec.objective.model_copy(update={"direction": direction})
-    normalised = spec.model_copy(update={"dataset": dataset, "objective": objective})
-    warnings = tuple(_warnings(spec))
+    donor = _donor(spec, len(labels), input_shape, donors, faults)
     return CheckedSpec(
-        normalised, info, labels, input_shape, counts, network, dataset.view or view_name(dataset), warnings
+        _normalised(spec, dataset, donor),
+        info,
+        labels,
+        input_shape,
+        counts,
+        network,
+        dataset.view or view_name(dataset),
+        tuple(_warnings(spec)),
+        donor,
     )
+
+
+def _normalised(spec: JobSpec, dataset: DatasetSpec, donor: Donor | None) -> JobSpec:
+    direction = spec.objective.resolved().direction.value
+    changes: dict[str, Any] = {
+        "dataset": dataset,
+        "objective": spec.objective.model_copy(update={"direction": direction}),
+        "epochs": sum(phase.epochs for phase in spec.planned_phases),
+    }
+    weights = wanted_weights(spec)
+    if donor is not None and isinstance(weights, ModelWeights):
+        pinned = weights.model_copy(update={"version": donor.version})
+        changes["architecture"] = spec.architecture.model_copy(update={"weights": pinned})
+    return spec.model_copy(update=changes)
+
+
+def _donor(
+    spec: JobSpec, classes: int, input_shape: tuple[int, int, int], donors: DonorLookup, faults: list[Fault]
+) -> Donor | None:
+    wanted = wanted_weights(spec)
+    if wanted is None:
+        return None
+    pointer = "/architecture/weights"
+    found = donors(wanted)
+    if isinstance(found, Fault):
+        faults.append(Fault(pointer, found.detail, found.code))
+        return None
+    trouble = mismatch(found, spec, classes, input_shape)
+    if trouble:
+        faults.append(Fault(pointer, trouble, "weights_mismatch"))
+    return found
 
 
 def _in_body(faults: Sequence[Fault], body: Any) -> list[Fault]:
     """Points at the short form where the body used it: /dataset, not /dataset/name."""
     return [Fault(pointer_in(body, steps_of(fault.pointer)), fault.detail, fault.code) for fault in faults]
-
-
-def _unsupported(spec: JobSpec) -> list[Fault]:
-    asked = {
-        "/early_stopping": spec.early_stopping is not None,
-        "/augmentation": spec.augmentation is not None,
-        "/learning_rate_schedule": spec.learning_rate_schedule is not None,
-        "/gradient_clipping": spec.gradient_clipping is not None,
-        "/class_weights": spec.class_weights is not None,
-        "/phases": spec.phases is not None,
-        "/precision": spec.precision not in ("auto", "float32"),
-    }
-    return [Fault(pointer, "not supported yet", "not_supported_yet") for pointer, used in asked.items() if used]
-
-
-def _device_faults(spec: JobSpec, counts: SplitCounts) -> list[Fault]:
-    """Every batch must have an image for each device, and only one device adds its sums in a fixed order."""
-    if spec.devices == 1:
-        return []
-    faults = []
-    smallest = counts.train % spec.batch_size or spec.batch_size
-    if smallest < spec.devices:
-        detail = f"an epoch has a batch of {smallest} of {counts.train} images, fewer than the {spec.devices} devices"
-        faults.append(Fault("/batch_size", detail))
-    if spec.deterministic:
-        faults.append(Fault("/deterministic", "needs devices to be 1: sums over several are not repeatable"))
-    return faults
 
 
 def _sides(shape: Shape) -> str:

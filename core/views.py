@@ -76,7 +76,7 @@ def chosen_labels(dataset: DatasetSpec, info: DatasetInfo, faults: list[Fault]) 
 def normalised_dataset(spec: JobSpec, info: DatasetInfo, labels: tuple[str, ...], faults: list[Fault]) -> DatasetSpec:
     dataset = spec.dataset
     asked_validation = dataset.validation_fraction if "validation_fraction" in dataset.model_fields_set else None
-    color = dataset.color or info.color
+    color = dataset.color or RECIPES[spec.architecture.name].color_of(spec.architecture) or info.color
     return dataset.model_copy(
         update={
             "classes": None if labels == info.labels else list(labels),
@@ -143,7 +143,10 @@ def _fraction(
 
 
 def _default_size(spec: JobSpec, info: DatasetInfo, color: str, classes: int) -> int:
+    """The architecture's own option, else the dataset's size where the recipe takes it, else the recipe's."""
     recipe = RECIPES[spec.architecture.name]
+    if spec.architecture.input_size is not None:
+        return spec.architecture.input_size
     if info.size is None:
         return recipe.default_size
     height, width = info.size

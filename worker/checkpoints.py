@@ -1,8 +1,8 @@
 """What a training needs to go on exactly where it stood after an epoch, as one file.
 
 The file is a sequence of .npy arrays: first the description as UTF-8 JSON, then the network's variables (dropout seeds
-and batch statistics among them), the optimizer's, and the best epoch's weights unless those are the current ones. It
-holds no code and no pickle; it is read only when its sha256 is the one that the database recorded.
+and batch statistics among them), the optimizer's, the best epoch's weights and those that early stopping would go back
+to, unless they are the current ones. It holds no code and no pickle; it is read only when its sha256 is the one that the database recorded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from core.artifacts import ArtifactStore
 from core.errors import ArtifactCorrupt
 from core.repositories.checkpoints import Checkpoint
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,21 @@ class TrainingState:
     optimizer: list[NDArray[Any]]
     best_weights: list[NDArray[Any]] | None
     """None where the current weights are the best, or there is none yet"""
+    phase: int
+    """index of the phase that `epoch` belongs to"""
+    phase_began: int
+    """finished epochs before that phase"""
+    callbacks: dict[str, Any]
+    """what callbacks remember, by their keys"""
+    stopper_weights: list[NDArray[Any]] | None
+    """of the best epoch by early stopping's own metric; None where the current ones are, or nobody asks"""
+    precision: str
+    """that the attempt computed with: on another it would go on differently"""
 
 
 def write_state(state: TrainingState, file: Any) -> None:
     """Writes the state to a file, of which nothing but `write` is asked."""
-    groups = [state.variables, state.optimizer, state.best_weights or []]
+    groups = [state.variables, state.optimizer, state.best_weights or [], state.stopper_weights or []]
     description = {
         "format": FORMAT,
         "epoch": state.epoch,
@@ -74,6 +84,11 @@ def write_state(state: TrainingState, file: Any) -> None:
         "threads": state.threads,
         "counts": [len(group) for group in groups],
         "has_best": state.best_weights is not None,
+        "has_stopper": state.stopper_weights is not None,
+        "phase": state.phase,
+        "phase_began": state.phase_began,
+        "callbacks": state.callbacks,
+        "precision": state.precision,
     }
     text = np.frombuffer(json.dumps(description).encode(), np.uint8)
     for array in (text, *(array for group in groups for array in group)):
@@ -90,7 +105,7 @@ def read_state(content: bytes) -> TrainingState:
     description = json.loads(arrays(1)[0].tobytes())
     if description["format"] != FORMAT:
         raise ValueError(f"a checkpoint of format {description['format']}")
-    variables, optimizer, best = (arrays(count) for count in description["counts"])
+    variables, optimizer, best, stopper = (arrays(count) for count in description["counts"])
     return TrainingState(
         epoch=description["epoch"],
         best_epoch=description["best_epoch"],
@@ -100,6 +115,11 @@ def read_state(content: bytes) -> TrainingState:
         variables=variables,
         optimizer=optimizer,
         best_weights=best if description["has_best"] else None,
+        phase=description["phase"],
+        phase_began=description["phase_began"],
+        callbacks=description["callbacks"],
+        stopper_weights=stopper if description["has_stopper"] else None,
+        precision=description["precision"],
     )
 
 

@@ -63,14 +63,17 @@ def prepare_threads(share: int, earlier: int | None, devices: int, *, determinis
     return threads
 
 
-def describe_environment(devices: list[str], threads: int, dataset_digest: str) -> dict[str, Any]:
-    """Versions, hardware, threads, code revision and data."""
+def describe_environment(
+    devices: list[str], threads: int, dataset_digest: str, precision: dict[str, Any]
+) -> dict[str, Any]:
+    """Versions, hardware, threads, precision (as worker.precision tells), code revision and data."""
     return {
         "versions": {"python": platform.python_version(), **_versions()},
         "devices": devices,
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads,
+        "precision": precision,
         "memory_bytes": psutil.virtual_memory().total,
         "platform": platform.platform(),
         "code_revision": _code_revision(),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from core.artifacts import ArtifactStore
 from core.dataset_content import Split, StoredDataset
@@ -15,6 +16,7 @@ from core.jobspec import DatasetSpec
 from core.settings import Settings
 from core.splits import Indices, split
 from core.views import chosen_classes, split_plan
+from worker.augmentation import Augmenter
 from worker.datasets.images import Images, MemoryImages, SplitImages
 from worker.datasets.permutation import Permutation
 from worker.datasets.reader import Labels
@@ -38,7 +40,7 @@ class EpochOrder:
 
     def __init__(self, seed: int, images: int) -> None:
         self._seed = seed
-        self._images = images
+        self.images = images
         self.epoch = 0
 
     def current(self) -> np.int64:
@@ -47,8 +49,8 @@ class EpochOrder:
     def block(self, epoch: int, number: int) -> Indices:
         """The positions that come ORDER_BLOCK * number steps into an epoch."""
         first = int(number) * ORDER_BLOCK
-        steps = np.arange(first, min(first + ORDER_BLOCK, self._images), dtype=np.int64)
-        return Permutation(self._seed, int(epoch), self._images)(steps)
+        steps = np.arange(first, min(first + ORDER_BLOCK, self.images), dtype=np.int64)
+        return Permutation(self._seed, int(epoch), self.images)(steps)
 
 
 def split_dataset(
@@ -82,9 +84,19 @@ def split_dataset(
     return SplitDataset(part("train", parts.train), part("validation", parts.validation), part("test", parts.test))
 
 
-def training_batches(images: Images, batch_size: int, order: EpochOrder) -> Any:
-    """A tf.data.Dataset of (float32 pixels, labels); each pass over it follows the order's present epoch."""
-    count = len(images.labels)
+@dataclass(frozen=True)
+class Treatment:
+    """What happens to training images on their way: `augmenter` changes them, `class_weights` (classes,) weigh their losses."""
+
+    augmenter: Augmenter | None = None
+    doubled: bool = False
+    """the images as they are, and one changed copy of each, in place of other changes in every epoch"""
+    class_weights: NDArray[np.float32] | None = None
+
+
+def training_batches(images: Images, batch_size: int, order: EpochOrder, treatment: Treatment = Treatment()) -> Any:
+    """A tf.data.Dataset of (float32 pixels, labels[, weights]); each pass over it follows the order's present epoch."""
+    count = order.images
 
     def block(epoch: Any, number: Any) -> Any:
         return tf.ensure_shape(tf.numpy_function(order.block, [epoch, number], tf.int64), [None])
@@ -93,28 +105,48 @@ def training_batches(images: Images, batch_size: int, order: EpochOrder) -> Any:
         numbers = tf.data.Dataset.range(-(-count // ORDER_BLOCK))
         return numbers.map(lambda number: block(epoch, number)).flat_map(tf.data.Dataset.from_tensor_slices)
 
+    def with_epoch(epoch: Any) -> Any:
+        return one_epoch(epoch).batch(batch_size).map(lambda positions: (epoch, positions))
+
     epoch = tf.data.Dataset.from_tensors(0).map(lambda _: tf.numpy_function(order.current, [], tf.int64))
-    batches = epoch.flat_map(one_epoch).batch(batch_size)
-    return _read(batches, images, -(-count // batch_size))
+    batches = epoch.map(lambda number: tf.ensure_shape(number, [])).flat_map(with_epoch)
+    return _read(batches, images, -(-count // batch_size), treatment)
 
 
 def evaluation_batches(images: Images) -> Any:
     """A tf.data.Dataset of (float32 pixels, labels) in their own order."""
     count = len(images.labels)
-    batches = tf.data.Dataset.range(count).batch(EVALUATION_BATCH)
-    return _read(batches, images, -(-count // EVALUATION_BATCH))
+    batches = tf.data.Dataset.range(count).batch(EVALUATION_BATCH).map(lambda positions: (tf.constant(0), positions))
+    return _read(batches, images, -(-count // EVALUATION_BATCH), Treatment())
 
 
-def _read(batches: Any, images: Images, steps: int) -> Any:
-    """Positions as pixels and labels. TensorFlow gathers what is in memory itself; the rest is read by Python."""
-    labels = tf.constant(images.labels)
+def _read(batches: Any, images: Images, steps: int, treatment: Treatment) -> Any:
+    """Epochs and positions as pixels and labels. TensorFlow gathers what is in memory itself; the rest is read by Python."""
+    every = tf.constant(images.labels)
     gather = _in_memory(images) if isinstance(images, MemoryImages) else _streamed(images)
-    read = batches.map(
-        lambda positions: (tf.cast(gather(positions), tf.float32), tf.gather(labels, positions)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+
+    def one(epoch: Any, positions: Any) -> Any:
+        at = positions % len(images.labels)  # beyond the images lie their changed copies
+        pixels, labels = tf.cast(gather(at), tf.float32), tf.gather(every, at)
+        if treatment.doubled and treatment.augmenter is not None:
+            copies = tf.reshape(positions >= len(images.labels), [-1, 1, 1, 1])
+            changed, _ = treatment.augmenter(pixels, labels, tf.constant(0, tf.int64), at)
+            pixels = tf.where(copies, changed, pixels)
+        elif treatment.augmenter is not None:
+            pixels, labels = treatment.augmenter(pixels, labels, epoch, at)
+        if treatment.class_weights is None:
+            return pixels, labels
+        return pixels, labels, _weights(labels, treatment.class_weights)
+
+    read = batches.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return read.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+
+def _weights(labels: Any, of_class: NDArray[np.float32]) -> Any:
+    """The weight of each image; of mixed ones, of their classes in proportion."""
+    if len(labels.shape) == 1:
+        return tf.gather(tf.constant(of_class), labels)
+    return tf.linalg.matvec(labels, tf.constant(of_class))
 
 
 def _in_memory(images: MemoryImages) -> Callable[[Any], Any]:

@@ -13,23 +13,32 @@ import tensorflow as tf
 
 from core.artifacts import ArtifactStore
 from core.errors import TrainingFailure
-from core.layers import LayerSpec, Shape
+from core.layers import Shape
 from core.repositories.attempts import Attempt
+from core.repositories.donors import WEIGHTS
 from core.repositories.results import StoredArtifact
 from core.states import Reason
+from core.validation import CheckedSpec
 from worker.datasets.images import Images, MemoryImages
 from worker.evaluation import Logits, predict_logits
 from worker.network import build_network
+from worker.weights import write_weights
 
 PARITY_IMAGES = 256
 ABSOLUTE_TOLERANCE = 1e-4
 RELATIVE_TOLERANCE = 1e-5
+LEAST_AGREEMENT = 0.95
 
 
-def export_onnx(layers: list[LayerSpec], input_shape: Shape, weights: list[Any]) -> tuple[bytes, Any]:
-    """The network rebuilt in float32 from its recipe, as ONNX bytes and as the Keras model to check them against."""
-    network = build_network(layers, input_shape)
+def rebuilt(checked: CheckedSpec, weights: list[Any]) -> Any:
+    """The job's network in float32, made anew from its recipe: what is published, whatever it was trained with."""
+    network = build_network(checked.layers, checked.input_shape)
     network.set_weights(weights)
+    return network
+
+
+def export_onnx(network: Any, input_shape: Shape) -> bytes:
+    """A float32 network as ONNX."""
     network(np.zeros((1, *input_shape), np.float32))  # an export needs a network that was called once
     with tempfile.TemporaryDirectory(prefix="kerasd-export-") as folder:
         file = Path(folder) / "model.onnx"
@@ -37,7 +46,25 @@ def export_onnx(layers: list[LayerSpec], input_shape: Shape, weights: list[Any])
             # Keras 3.15 still asks NumPy for np.object, to patch tf2onnx.
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"keras\.src\.export")
             network.export(str(file), format="onnx", verbose=False)
-        return file.read_bytes(), network
+        return file.read_bytes()
+
+
+def check_drift(trained: Any, network: Any, held_out: Images, precision: str) -> dict[str, Any]:
+    """Compares a network as it was trained, in `precision`, with its float32 rebuild on up to 256 held-out images.
+
+    Raises TrainingFailure ARTIFACT_REJECTED when they name the same class for fewer than 95 of 100.
+    """
+    images = _some(held_out)
+    before, after = predict_logits(trained, images), predict_logits(network, images)
+    agreement = float(np.mean(before.argmax(axis=1) == after.argmax(axis=1)))
+    difference = float(np.max(np.abs(before - after)))
+    if not agreement >= LEAST_AGREEMENT:
+        detail = (
+            f"rebuilt in float32, the network agrees with itself in {precision} on {agreement:.1%} of images only "
+            f"(at least {LEAST_AGREEMENT:.0%} are asked for); train it in float32"
+        )
+        raise TrainingFailure(Reason.ARTIFACT_REJECTED, detail)
+    return {"precision": precision, "images": len(images.labels), "agreement": agreement, "max_difference": difference}
 
 
 def check_parity(content: bytes, network: Any, held_out: Images) -> dict[str, float]:
@@ -45,8 +72,7 @@ def check_parity(content: bytes, network: Any, held_out: Images) -> dict[str, fl
 
     Raises TrainingFailure ARTIFACT_REJECTED when logits differ by more than 1e-4 + 1e-5 max|logit|.
     """
-    first = np.arange(min(PARITY_IMAGES, len(held_out.labels)))
-    images = MemoryImages(held_out.labels[first], held_out.shape, held_out.gather(first))
+    images = _some(held_out)
     tf.config.experimental.enable_tensor_float_32_execution(False)  # else GPUs multiply with ten bits
     expected = predict_logits(network, images)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -63,3 +89,16 @@ def store_artifact(store: ArtifactStore, attempt: Attempt, content: bytes) -> St
     """Writes under the attempt's own path; only a row makes it visible."""
     stored = store.put(f"{attempt.tenant}/{attempt.job_id}/{attempt.number}/model.onnx", content)
     return StoredArtifact("onnx", stored.path, stored.sha256, stored.bytes)
+
+
+def store_weights(store: ArtifactStore, attempt: Attempt, network: Any) -> StoredArtifact:
+    """The same for what other jobs may start with."""
+    path = f"{attempt.tenant}/{attempt.job_id}/{attempt.number}/weights"
+    with store.writing(path) as file:
+        write_weights(network, file)
+    return StoredArtifact(WEIGHTS, path, file.sha256, file.bytes)
+
+
+def _some(images: Images) -> MemoryImages:
+    first = np.arange(min(PARITY_IMAGES, len(images.labels)))
+    return MemoryImages(images.labels[first], images.shape, images.gather(first))

@@ -100,6 +100,7 @@ def assignment_of(claim: Claim, share: Share) -> Assignment:
         claim.spec,
         claim.dataset.to_json(),
         [asdict(checkpoint) for checkpoint in claim.checkpoints],
+        claim.donor.to_json() if claim.donor else None,
         share.threads,
         list(share.gpus),
     )

@@ -34,6 +34,8 @@ class Assignment:
     """core.dataset_content.StoredDataset as JSON"""
     checkpoints: list[dict[str, Any]]
     """core.repositories.checkpoints.Checkpoint as JSON, newest first"""
+    donor: dict[str, Any] | None
+    """core.donors.Donor as JSON"""
     threads: int
     gpus: list[str]
     """as CUDA_VISIBLE_DEVICES names them; none: the CPU"""
@@ -71,6 +73,7 @@ def train(assignment: Assignment) -> int:
     A database that stays away is no verdict: the job is left to be tried again.
     """
     from core.dataset_content import StoredDataset
+    from core.donors import Donor
     from core.errors import ArtifactStoreAway, FencedOut, TrainingFailure
     from core.repositories.attempts import Attempt, Ending, end_attempt
     from core.repositories.checkpoints import Checkpoint
@@ -89,8 +92,9 @@ def train(assignment: Assignment) -> int:
         try:
             dataset = StoredDataset.from_json(assignment.dataset)
             checkpoints = [Checkpoint(**checkpoint) for checkpoint in assignment.checkpoints]
+            donor = Donor.from_json(assignment.donor) if assignment.donor else None
             hardware = Hardware(assignment.threads, len(assignment.gpus))
-            run_attempt(assignment.spec, dataset, checkpoints, ledger, settings, hardware)
+            run_attempt(assignment.spec, dataset, checkpoints, donor, ledger, settings, hardware)
         except FencedOut:
             raise
         except ArtifactStoreAway as away:

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from core.artifacts import ArtifactStore, open_store
 from core.dataset_content import StoredDataset
+from core.donors import Donor, no_donors, wanted_weights
+from core.errors import TrainingFailure
 from core.failpoints import failpoint
 from core.jobspec import JobSpec
 from core.repositories.attempts import (
@@ -31,11 +33,13 @@ from worker import diagnosis
 from worker.checkpoints import load_state
 from worker.environment import Hardware, describe_environment, prepare_devices, prepare_threads
 from worker.evaluation import evaluate, full_evaluation
-from worker.fitting import Start, Trained, fit
+from worker.fitting import Means, Start, Trained, fit
 from worker.ledger import JobLedger
-from worker.losses import make_loss
+from worker.losses import LossFunction, make_loss
 from worker.pipeline import SplitDataset, split_dataset
-from worker.publishing import check_parity, export_onnx, store_artifact
+from worker.precision import choose_precision
+from worker.pretrained import StartingWeights
+from worker.publishing import check_drift, check_parity, export_onnx, rebuilt, store_artifact, store_weights
 
 CANCELLED = Ending(State.CANCELLED, outcome="cancelled", reason=Reason.USER_CANCELLED, counts_as_failure=False)
 
@@ -44,6 +48,7 @@ def run_attempt(
     document: dict[str, Any],
     dataset: StoredDataset,
     checkpoints: list[Checkpoint],
+    donor: Donor | None,
     ledger: JobLedger,
     settings: Settings,
     hardware: Hardware,
@@ -53,7 +58,7 @@ def run_attempt(
     Raises TrainingFailure when the job itself is at fault, FencedOut when another attempt owns it.
     """
     failpoint("attempt.starts")
-    checked = check_spec(document, dataset.content.info)
+    checked = _checked(document, dataset, donor)
     store = open_store(settings, LEASE_SECONDS)
     state, troubles = load_state(store, checkpoints)
     for trouble in troubles:
@@ -63,11 +68,16 @@ def run_attempt(
     threads = prepare_threads(
         hardware.threads, state.threads if state else None, len(devices), deterministic=spec.deterministic
     )
-    environment = describe_environment(devices, threads, dataset.digest)
+    weights = StartingWeights(checked, store, settings) if state is None else None
+    precision = choose_precision(checked, state.precision if state else None)
+    environment = describe_environment(devices, threads, dataset.digest, precision)
     ledger.write(lambda session, attempt: record_environment(session, attempt, environment))
     data = split_dataset(dataset, spec.dataset, checked.input_shape, store, settings)
-    _introduce(checked, data, devices, state.epoch if state else 0)
-    trained = fit(checked, data, ledger, store, Start(state, troubles, threads), devices)
+    means = Means(devices, threads, precision["chosen"])
+    _introduce(checked, data, means, state.epoch if state else 0)
+    trained = fit(checked, data, ledger, store, Start(state, troubles, weights), means)
+    if trained.failure is not None and trained.best_epoch is None:
+        raise trained.failure
     if trained.paused and ledger.write(pause_attempt) is State.CANCELLING:
         trained = replace(trained, paused=False, cancelled=True)
     if trained.paused:
@@ -75,7 +85,15 @@ def run_attempt(
     elif trained.cancelled and not _keeps_best(trained, ledger):
         ledger.write(lambda session, attempt: end_attempt(session, attempt, CANCELLED))
     else:
-        _finish(checked, data, trained, dataset, ledger, store)
+        _finish(checked, data, trained, dataset, ledger, store, means.precision)
+
+
+def _checked(document: dict[str, Any], dataset: StoredDataset, donor: Donor | None) -> CheckedSpec:
+    """Raises TrainingFailure WEIGHTS_UNAVAILABLE when the job that should lend its weights is gone."""
+    if donor is None and wanted_weights(JobSpec.model_validate(document)) is not None:
+        detail = "the job whose weights it should start with has none any more; train that again, or give other weights"
+        raise TrainingFailure(Reason.WEIGHTS_UNAVAILABLE, detail)
+    return check_spec(document, dataset.content.info, no_donors if donor is None else lambda _: donor)
 
 
 def _keeps_best(trained: Trained, ledger: JobLedger) -> bool:
@@ -89,30 +107,25 @@ def _finish(
     dataset: StoredDataset,
     ledger: JobLedger,
     store: ArtifactStore,
+    precision: str,
 ) -> None:
-    spec = checked.spec
-    loss = make_loss(spec.loss, len(checked.labels))
-    published_epoch = len(trained.history)
-    # Of a cancelled job the network stands somewhere within an epoch: only the best epoch's weights are whole.
-    last = None if trained.cancelled else {"epoch": published_epoch, **evaluate(trained.network, data.test, loss)}
-    if (spec.publish == "best" or trained.cancelled) and trained.best_epoch is not None:
-        published_epoch = trained.best_epoch
-        trained.network.set_weights(trained.best_weights)
+    loss = make_loss(checked.spec.loss, len(checked.labels))
+    published_epoch, last = _go_back(checked.spec, trained, data, loss)
+    network = rebuilt(checked, trained.network.get_weights())
     evaluation = {
         "epoch": published_epoch,
-        **full_evaluation(trained.network, data.test, loss, checked.labels),
+        **full_evaluation(network, data.test, loss, checked.labels),
         "last_epoch": last,
     }
     _warn(trained, evaluation, ledger)
-
-    content, rebuilt = export_onnx(checked.layers, checked.input_shape, trained.network.get_weights())
-    parity = check_parity(content, rebuilt, data.test)
-    artifact = store_artifact(store, ledger.attempt, content)
+    drift = None if precision == "float32" else check_drift(trained.network, network, data.test, precision)
+    content = export_onnx(network, checked.input_shape)
     metrics = asdict(trained.history[published_epoch - 1])
     publication = Publication(
         view=checked.view,
-        architecture=spec.architecture.name,
-        artifact=artifact,
+        architecture=checked.spec.architecture.name,
+        artifact=store_artifact(store, ledger.attempt, content),
+        weights=store_weights(store, ledger.attempt, network),
         dataset_digest=dataset.digest,
         labels=list(checked.labels),
         input_shape={
@@ -120,11 +133,11 @@ def _finish(
             "reduced_to": dataset.content.reduced_to,
         },
         metrics={**metrics, "test_loss": evaluation["test_loss"], "test_accuracy": evaluation["test_accuracy"]},
-        objective=spec.objective.resolved(),
-        parity=parity,
+        objective=checked.spec.objective.resolved(),
+        parity={**check_parity(content, network, data.test), "drift": drift},
     )
     failpoint("attempt.before_finish")
-    ending = KEPT_BEST if trained.cancelled else SUCCESS
+    ending = _ending(trained)
     version = ledger.write(lambda session, attempt: finish_job(session, attempt, evaluation, publication, ending))
     if version is None:
         print("cancelled; the best epoch is not wanted any more", flush=True)
@@ -133,27 +146,47 @@ def _finish(
     print(f"test accuracy {evaluation['test_accuracy']:.4f}; published as version {version}", flush=True)
 
 
+def _go_back(
+    spec: JobSpec, trained: Trained, data: SplitDataset, loss: LossFunction
+) -> tuple[int, dict[str, Any] | None]:
+    """Gives the network the weights that are published. Returns their epoch, and what the last epoch's reached."""
+    published_epoch = len(trained.history)
+    # Of a job that was cut short the network stands somewhere within an epoch: only the best epoch's weights are whole.
+    whole = not trained.cancelled and trained.failure is None
+    last = {"epoch": published_epoch, **evaluate(trained.network, data.test, loss)} if whole else None
+    if (spec.publish == "best" or not whole) and trained.best_epoch is not None:
+        published_epoch = trained.best_epoch
+        trained.network.set_weights(trained.best_weights)
+    elif trained.restored is not None:
+        published_epoch, weights = trained.restored
+        trained.network.set_weights(weights)
+    return published_epoch, last
+
+
+def _ending(trained: Trained) -> Ending:
+    if trained.failure is not None:
+        detail = f"{trained.failure.detail}; epoch {trained.best_epoch}, the best before, is published"
+        return Ending(State.FAILED, outcome="failed", reason=trained.failure.reason, detail=detail)
+    return KEPT_BEST if trained.cancelled else SUCCESS
+
+
 def _warn(trained: Trained, evaluation: dict[str, Any], ledger: JobLedger) -> None:
-    found = {
-        "collapsed_to_one_class": diagnosis.collapsed_to_one_class(evaluation),
-        "overfitting": diagnosis.overfitting(trained.history),
-    }
-    for code, detail in found.items():
-        if detail is not None:
-            print(f"warning: {detail}", flush=True)
-            ledger.write(partial(_add_warning, code, detail))
+    found = [diagnosis.collapsed_to_one_class(evaluation), diagnosis.overfitting(trained.history)]
+    for warning in filter(None, found):
+        print(f"warning: {warning.detail}", flush=True)
+        ledger.write(partial(_add_warning, warning.as_json()))
 
 
-def _add_warning(code: str, detail: str, session: Session, attempt: Attempt) -> None:
-    add_warning(session, attempt, code, detail)
+def _add_warning(warning: dict[str, Any], session: Session, attempt: Attempt) -> None:
+    add_warning(session, attempt, warning)
 
 
-def _introduce(checked: CheckedSpec, data: SplitDataset, devices: list[str], done: int) -> None:
+def _introduce(checked: CheckedSpec, data: SplitDataset, means: Means, done: int) -> None:
     spec: JobSpec = checked.spec
     print(
         f"{spec.architecture.name} with {checked.network.parameters:,} parameters on {checked.view}: "
         f"{len(data.train.labels)} training, {len(data.validation.labels)} validation, {len(data.test.labels)} test images "
-        f"of {'x'.join(map(str, checked.input_shape))}, {len(checked.labels)} classes; {', '.join(devices)}",
+        f"of {'x'.join(map(str, checked.input_shape))}, {len(checked.labels)} classes; {', '.join(means.devices)}, {means.precision}",
         flush=True,
     )
     if done:

@@ -1,34 +1,89 @@
 """LeNet-5, after LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
-Proceedings of the IEEE 86(11), 1998; with ReLU and softmax in place of the original's scaled tanh and RBF outputs.
+Proceedings of the IEEE 86(11), 1998; with ReLU and softmax in place of the original's scaled tanh and RBF outputs, and
+without its table of connections between the two convolutions.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from core.layers import (
+    ActivationName,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    LayerSpec,
+    Padding,
+    Pooling2D,
+    PoolingKind,
+    Rescaling,
+)
+from core.recipes.recipe import ArchitectureOptions, DropoutRate, Presets, Recipe, Width, wide
 
-from core.layers import Activation, Conv2D, Dense, Flatten, LayerSpec, Pooling2D, Rescaling
-from core.schema import Schema
 
+class LeNetOptions(ArchitectureOptions):
+    PRESETS: ClassVar[Presets] = {"lenet5": {"input_size": 32, "activation": "tanh", "padding": "valid"}}
 
-class LeNetOptions(Schema):
     name: Literal["lenet"] = "lenet"
-    activation: Activation = Field("relu", description="after each convolution and hidden dense layer")
-    pooling: Literal["average", "max"] = Field("average", description="kind of the two 2x2 poolings")
+    preset: Literal["lenet5"] | None = None
+    """lenet5: the published network, 61,706 parameters with 10 classes at 32x32x1"""
+    activation: ActivationName = "relu"
+    """after each convolution and hidden dense layer"""
+    pooling: PoolingKind | None = "average"
+    """kind of the two 2x2 poolings; null: none"""
+    padding: Padding = "same"
+    """of the first convolution"""
+    batch_norm: bool = False
+    """after each convolution"""
+    dropout: DropoutRate | None = None
+    """after each hidden dense layer"""
+    width: Width = 1.0
+    """multiplies the filters and units of all hidden layers"""
 
 
 def lenet(options: LeNetOptions, classes: int) -> list[LayerSpec]:
     """Two convolutions with pooling and three dense layers; ends in `classes` logits."""
-    act, pool = options.activation, options.pooling
+    act, start = options.activation, options.initializer
+
+    def conv(number: int, filters: int, padding: Padding) -> list[LayerSpec]:
+        layers: list[LayerSpec] = [
+            Conv2D(
+                f"conv{number}",
+                wide(filters, options.width),
+                kernel=5,
+                padding=padding,
+                activation=act,
+                initializer=start,
+            )
+        ]
+        if options.batch_norm:
+            layers.append(BatchNormalization(f"bn{number}"))
+        if options.pooling is not None:
+            layers.append(Pooling2D(f"pool{number}", options.pooling, size=2, stride=2))
+        return layers
+
+    def dense(number: int, units: int) -> list[LayerSpec]:
+        layers: list[LayerSpec] = [Dense(f"dense{number}", wide(units, options.width), act, start)]
+        if options.dropout:
+            layers.append(Dropout(f"dropout{number}", options.dropout))
+        return layers
+
     return [
         Rescaling("rescaling", scale=1 / 255),
-        Conv2D("conv1", filters=6, kernel=5, padding="same", activation=act),
-        Pooling2D("pool1", kind=pool, size=2, stride=2),
-        Conv2D("conv2", filters=16, kernel=5, activation=act),
-        Pooling2D("pool2", kind=pool, size=2, stride=2),
+        *conv(1, 6, options.padding),
+        *conv(2, 16, "valid"),
         Flatten("flatten"),
-        Dense("dense1", units=120, activation=act),
-        Dense("dense2", units=84, activation=act),
-        Dense("logits", units=classes),
+        *dense(1, 120),
+        *dense(2, 84),
+        Dense("logits", classes, initializer=start),
     ]
+
+
+RECIPE = Recipe(
+    name="lenet",
+    options=LeNetOptions,
+    layers=lenet,
+    reference="LeCun et al., Gradient-based learning applied to document recognition, 1998",
+)

@@ -93,13 +93,12 @@ def write_job(session: Session, attempt: Attempt, **values: Any) -> State:
     return State(state)
 
 
-def add_warning(session: Session, attempt: Attempt, code: str, detail: str) -> None:
-    """Adds a warning to the job, once per code. Raises FencedOut."""
+def add_warning(session: Session, attempt: Attempt, warning: dict[str, Any]) -> None:
+    """Adds a warning to the job, once per code: {"code", "detail"} and what else it tells. Raises FencedOut."""
     write_job(session, attempt)
     warnings = session.scalars(select(JobRow.warnings).where(owned_by(attempt))).one()
-    if any(warning["code"] == code for warning in warnings):
+    if any(earlier["code"] == warning["code"] for earlier in warnings):
         return
-    warning = {"code": code, "detail": detail}
     write_job(session, attempt, warnings=[*warnings, warning])
     append_event(session, attempt.tenant, attempt.job_id, "warning", warning)
 

@@ -15,10 +15,13 @@ from sqlalchemy.orm import Session
 
 from core.database import database_now
 from core.dataset_content import StoredDataset
+from core.donors import Donor, wanted_weights
+from core.jobspec import JobSpec
 from core.queues import MOST_DEVICES, Queue
 from core.repositories.attempts import LEASE_SECONDS, Attempt, after_loss, announce, move_job, owned_by
 from core.repositories.checkpoints import Checkpoint, list_checkpoints
 from core.repositories.datasets import stored_dataset
+from core.repositories.donors import find_donor
 from core.states import HELD, DatasetState, Reason, State
 from core.tables import AttemptRow, DatasetRow, JobRow, utc_now
 
@@ -42,6 +45,8 @@ class Claim:
     dataset: StoredDataset
     checkpoints: list[Checkpoint]
     """newest first"""
+    donor: Donor | None
+    """whose weights the job starts with"""
     request_id: str | None
     seconds_left: float | None
     """until timeout_seconds runs out; None without a time limit"""
@@ -115,7 +120,9 @@ def claim_next(session: Session, holder: Holder, capacity: Capacity = ANYTHING) 
         },
     )
     checkpoints = list_checkpoints(session, attempt.tenant, attempt.job_id)
-    return Claim(attempt, row.spec, stored_dataset(dataset), checkpoints, row.request_id, claimed[0])
+    wanted = wanted_weights(JobSpec.model_validate(row.spec))
+    donor = find_donor(session, attempt.tenant, wanted) if wanted is not None else None
+    return Claim(attempt, row.spec, stored_dataset(dataset), checkpoints, donor, row.request_id, claimed[0])
 
 
 def count_waiting(session: Session, capacity: Capacity, most: int) -> int:

@@ -14,7 +14,7 @@ from core.tables import EpochRow
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What one epoch measured. `epoch` counts from 1; a metric is None when it was not finite."""
+    """What one epoch measured. `epoch` counts from 1; a metric is None when it was not finite; `learning_rate` is its first step's."""
 
     epoch: int
     loss: float | None
@@ -24,6 +24,8 @@ class EpochMetrics:
     learning_rate: float
     seconds: float
     images_per_second: float
+    phase: int = 1
+    """of the training, from 1"""
 
 
 MEASURED = tuple(field.name for field in fields(EpochMetrics))

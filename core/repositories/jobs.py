@@ -60,7 +60,7 @@ def create_job(
             "epoch": 0,
             "epochs": spec.epochs,
             "step": 0,
-            "steps": -(-checked.counts.train // spec.batch_size),
+            "steps": checked.steps,
             "eta_seconds": None,
         },
         warnings=[

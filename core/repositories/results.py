@@ -34,13 +34,16 @@ class Publication:
     view: str
     architecture: str
     artifact: StoredArtifact
+    """what predictions are made with"""
+    weights: StoredArtifact
+    """what other jobs may start with"""
     dataset_digest: str
     labels: list[str]
     input_shape: dict[str, int | None]
     """height, width, channels of the network's input; reduced_to: longest side of pictures before they are resized"""
     metrics: dict[str, float | None]
     objective: Objective
-    parity: dict[str, float]
+    parity: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,14 +125,8 @@ def _add_version(session: Session, attempt: Attempt, name: str, publication: Pub
             ModelVersionRow.tenant_id == attempt.tenant, ModelVersionRow.name == name
         )
     )
-    artifact = ArtifactRow(
-        tenant_id=attempt.tenant,
-        job_id=attempt.job_id,
-        attempt=attempt.number,
-        created_at=utc_now(),
-        **asdict(publication.artifact),
-    )
-    session.add(artifact)
+    artifact = _artifact_row(attempt, publication.artifact)
+    session.add_all([artifact, _artifact_row(attempt, publication.weights)])
     session.flush()
     row = ModelVersionRow(
         tenant_id=attempt.tenant,
@@ -150,6 +147,16 @@ def _add_version(session: Session, attempt: Attempt, name: str, publication: Pub
     session.add(row)
     session.flush()
     return row.version
+
+
+def _artifact_row(attempt: Attempt, artifact: StoredArtifact) -> ArtifactRow:
+    return ArtifactRow(
+        tenant_id=attempt.tenant,
+        job_id=attempt.job_id,
+        attempt=attempt.number,
+        created_at=utc_now(),
+        **asdict(artifact),
+    )
 
 
 def _take_turn(session: Session, name: str) -> None:

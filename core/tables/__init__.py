@@ -38,5 +38,5 @@ __all__ = [
     "utc_now",
 ]
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The migration that these tables belong to; the service and workers wait until the database is there."""

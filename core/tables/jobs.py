@@ -112,6 +112,7 @@ class EpochRow(Table):
     learning_rate: Mapped[float]
     seconds: Mapped[float]
     images_per_second: Mapped[float]
+    phase: Mapped[int] = mapped_column(server_default="1")  # of the training, from 1
     created_at: Mapped[datetime]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -37,7 +36,7 @@ def get_architecture(
         raise NotFound(f"there is no architecture {name!r}; known are {', '.join(RECIPES)}")
     shape = _parse_shape(input_shape) if input_shape else (recipe.default_size, recipe.default_size, 3)
     try:
-        summary = network_summary(recipe.options(), shape, classes)
+        summary = network_summary(recipe.options(name=name), shape, classes)
     except ShapeError as error:
         raise InvalidQuery(
             f"{name} cannot take this input", [Fault("/query/input_shape", str(error), "shape_mismatch")]
@@ -67,10 +66,12 @@ def _table(summary: NetworkSummary) -> dict[str, Any]:
 
 def _layer(row: LayerRow) -> dict[str, Any]:
     return {
-        "type": type(row.layer).__name__,
-        **asdict(row.layer),
+        "type": row.layer.type,
+        "name": row.layer.name,
+        **row.layer.settings,
         "output_shape": list(row.output_shape),
         "parameters": row.parameters,
+        "trainable_parameters": row.trainable_parameters,
     }
 
 

@@ -27,9 +27,10 @@ class EpochView(BaseModel):
     accuracy: float | None
     val_loss: float | None
     val_accuracy: float | None
-    learning_rate: float
+    learning_rate: float = Field(description="of the epoch's first step")
     seconds: float
     images_per_second: float
+    phase: int = Field(1, description="part of the training that the epoch belongs to, from 1")
 
 
 class ModelReference(BaseModel):

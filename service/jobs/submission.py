@@ -13,6 +13,7 @@ from core.datasets import DatasetInfo
 from core.errors import DatasetExists, DatasetNotFound, Fault, InvalidJobSpec
 from core.failpoints import failpoint
 from core.repositories.datasets import find_dataset, need_dataset, stored_dataset
+from core.repositories.donors import donor_lookup
 from core.repositories.idempotency import find_answer, remember_answer
 from core.repositories.jobs import create_job, dataset_warnings, duplicate_warnings, queue_position
 from core.repositories.views import claim_view_name, view_conflict
@@ -47,7 +48,7 @@ def submit_job(context: Context, tenant: str, body: JsonBody, key: str | None, r
         earlier = find_answer(session, tenant, key, digest) if key else None
         if earlier is not None:
             return Submission(earlier["id"], earlier, replayed=True)
-        checked = checked or check_spec(body.value, dataset_lookup(session, tenant))
+        checked = checked or check_spec(body.value, dataset_lookup(session, tenant), donor_lookup(session, tenant))
         dataset = _need_dataset(session, tenant, checked, request_id)
         row = create_job(session, tenant, checked, dataset, request_id)
         answer = view_job(row, queue_position(session, row)).model_dump(mode="json")
@@ -89,7 +90,7 @@ def dataset_lookup(session: Session, tenant: str) -> Lookup:
 def _check(context: Context, tenant: str, body: JsonBody) -> CheckedSpec:
     """Outside a write transaction: a large spec must not keep other writers waiting. Raises InvalidJobSpec."""
     with context.database.snapshot() as session:
-        checked = check_spec(body.value, dataset_lookup(session, tenant))
+        checked = check_spec(body.value, dataset_lookup(session, tenant), donor_lookup(session, tenant))
         view = checked.spec.dataset.view
         trouble = view and view_conflict(session, tenant, view, view_name(checked.spec.dataset))
     if trouble:

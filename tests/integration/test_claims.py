@@ -34,7 +34,7 @@ from core.tables import LOCAL_TENANT
 WRITES: dict[str, Callable[[Session, Attempt], object]] = {
     "record_epoch": lambda session, attempt: record_epoch(session, attempt, rows.epoch(1), {}, best=True),
     "append_log": lambda session, attempt: append_log(session, attempt, "text"),
-    "add_warning": lambda session, attempt: add_warning(session, attempt, "code", "detail"),
+    "add_warning": lambda session, attempt: add_warning(session, attempt, {"code": "code", "detail": "detail"}),
     "write_job": lambda session, attempt: write_job(session, attempt, progress={}),
     "record_environment": lambda session, attempt: record_environment(session, attempt, {}),
     "end_attempt": lambda session, attempt: end_attempt(session, attempt, Ending(State.FAILED, "failed")),

@@ -1,52 +1,17 @@
-"""What core computes without TensorFlow is what Keras says, for every recipe, option and optimizer."""
+"""What core computes without TensorFlow is what Keras says, for every optimizer and loss."""
 
 from __future__ import annotations
 
 import inspect
-import itertools
 import subprocess
 import sys
 from typing import Any, get_args
 
 import pytest
 
-from core.layers import Dense
 from core.optimizers import OptimizerOptions, OptimizerSpec
-from core.recipes import RECIPES, network_layers, network_summary
-from core.recipes.lenet import LeNetOptions
 
 OPTIMIZERS: list[type[OptimizerOptions]] = list(get_args(get_args(OptimizerSpec)[0]))
-LENETS = list(
-    itertools.product(["relu", "sigmoid", "tanh"], ["average", "max"], [(32, 32, 3), (28, 28, 1), (13, 40, 3)], [2, 20])
-)
-
-
-class TestRecipes:
-    def test_every_recipe_is_covered_here(self) -> None:
-        assert set(RECIPES) == {"lenet"}
-
-    @pytest.mark.parametrize(("activation", "pooling", "shape", "classes"), LENETS)
-    def test_shapes_and_counts_are_keras_own(
-        self, activation: Any, pooling: Any, shape: tuple[int, int, int], classes: int
-    ) -> None:
-        from worker.network import build_network
-
-        options = LeNetOptions(activation=activation, pooling=pooling)
-        summary = network_summary(options, shape, classes)
-        network = build_network(network_layers(options, classes), shape)
-        assert summary.parameters == network.count_params()
-        assert summary.trainable_parameters == sum(
-            int(weight.value.shape.num_elements()) for weight in network.trainable_weights
-        )
-        built = network.layers[1:]
-        assert [row.layer.name for row in summary.rows] == [layer.name for layer in built]
-        assert [row.output_shape for row in summary.rows] == [tuple(layer.output.shape[1:]) for layer in built]
-        assert [row.parameters for row in summary.rows] == [layer.count_params() for layer in built]
-
-    def test_a_network_ends_in_logits(self) -> None:
-        last = network_layers(LeNetOptions(), 10)[-1]
-        assert isinstance(last, Dense)
-        assert (last.units, last.activation) == (10, None)
 
 
 class TestOptimizers:

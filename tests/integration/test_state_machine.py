@@ -52,7 +52,7 @@ MOST_JOBS = 4
 WRITES: tuple[Callable[[Session, Attempt], Any], ...] = (
     renew_lease,
     lambda session, attempt: record_environment(session, attempt, {}),
-    lambda session, attempt: add_warning(session, attempt, "late", "too late"),
+    lambda session, attempt: add_warning(session, attempt, {"code": "late", "detail": "too late"}),
     lambda session, attempt: begin_training(session, attempt, 0, None, ()),
     lambda session, attempt: record_epoch(session, attempt, epoch(9), {}, best=True),
     lambda session, attempt: end_attempt(session, attempt, FAILED),

@@ -107,6 +107,7 @@ def publication(*, objective: Objective = ACCURACY, view: str = "digits", **metr
         view=view,
         architecture="lenet",
         artifact=StoredArtifact("onnx", "local/job/1/model.onnx", "0" * 64, 1000),
+        weights=StoredArtifact("weights", "local/job/1/weights", "0" * 64, 1000),
         dataset_digest="sha256:0",
         labels=["0", "1"],
         input_shape={"height": 32, "width": 32, "channels": 1},

@@ -22,7 +22,8 @@ from worker.ledger import JobLedger
 class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Goes after BestEpoch, ProgressReporter and Checkpointer.
 
-    `history` holds every recorded epoch; `paused` is set once somebody asked for a pause: then this epoch is the last.
+    `history` holds every recorded epoch; `pause_heard` is set once somebody asked for a pause: then this epoch is the last.
+    `phase`, from 1, must be set before each phase.
     """
 
     def __init__(
@@ -43,10 +44,13 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._began = 0.0
         self._trained = 0.0
         self.history = list(history)
-        self.paused = False
+        self._rate = 0.0
+        self.phase = 1
+        self.pause_heard = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._began = time.monotonic()
+        self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._trained = time.monotonic()
@@ -59,10 +63,11 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
             accuracy=_finite(values.get("accuracy")),
             val_loss=_finite(values.get("val_loss")),
             val_accuracy=_finite(values.get("val_accuracy")),
-            learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            learning_rate=self._rate,
             seconds=round(time.monotonic() - self._began, 4),
             # The training part alone: validation is not what a learning rate or batch size changes.
             images_per_second=round(self._images / max(self._trained - self._began, 1e-9), 1),
+            phase=self.phase,
         )
         progress, best = self._progress.snapshot(), self._best.epoch == epoch + 1
         checkpoint = self._checkpointer.newest
@@ -75,8 +80,8 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         _print(metrics, progress["epochs"])
         if recorded.state is State.CANCELLING:
             raise CancelHeard
-        if recorded.state is State.PAUSING and metrics.epoch < progress["epochs"]:
-            self.paused = self.model.stop_training = True
+        if recorded.state is State.PAUSING:
+            self.pause_heard = self.model.stop_training = True
 
 
 def _finite(value: Any) -> float | None:

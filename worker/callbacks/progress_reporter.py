@@ -21,16 +21,20 @@ class CancelHeard(Exception):
 class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]
     """`snapshot` is the job's progress as the API shows it: epoch under way, step, seconds left. Raises CancelHeard."""
 
-    def __init__(self, ledger: JobLedger, epochs: int, steps: int) -> None:
+    def __init__(self, ledger: JobLedger, steps: int) -> None:
         super().__init__()
         self._ledger = ledger
-        self._epochs = epochs
+        self._epochs = 0
         self._steps = steps
         self._first = 0
         self._epoch = 0
         self._step = 0
         self._started = 0.0
         self._reported = 0.0
+
+    def plan(self, epochs: int) -> None:
+        """The training is to end with this epoch, unless early stopping ends it before."""
+        self._epochs = epochs
 
     def snapshot(self) -> dict[str, Any]:
         return {
@@ -42,7 +46,7 @@ class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]
         }
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._started = time.monotonic()
+        self._started = self._started or time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._first = self._first or epoch + 1

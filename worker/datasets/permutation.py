@@ -3,8 +3,7 @@
 A Feistel network over the smallest even number of bits that holds the length is a bijection; positions that land
 outside are sent through again until they land inside ("cycle walking"). Sources: M. Luby and C. Rackoff, "How to
 construct pseudorandom permutations from pseudorandom functions", SIAM J. Comput. 17(2), 1988; J. Black and P. Rogaway,
-"Ciphers with arbitrary finite domains", CT-RSA 2002. The round function is the finaliser of SplitMix64 (G. Steele,
-D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+"Ciphers with arbitrary finite domains", CT-RSA 2002. The round function is that of keyed_random.
 """
 
 from __future__ import annotations
@@ -12,13 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.datasets.keyed_random import GOLDEN, Words, mix
+
 ROUNDS = 6
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
-
-Words = NDArray[np.uint64]
 
 
 class Permutation:
@@ -28,8 +23,8 @@ class Permutation:
         self._length = length
         self._half = np.uint64(max(1, (max(length - 1, 1).bit_length() + 1) // 2))
         self._mask = np.uint64((1 << int(self._half)) - 1)
-        start = _mix(np.array([seed], np.uint64) * _GOLDEN + np.uint64(stream))
-        self._keys = _mix(start + np.arange(1, ROUNDS + 1, dtype=np.uint64) * _GOLDEN)
+        start = mix(np.array([seed], np.uint64) * GOLDEN + np.uint64(stream))
+        self._keys = mix(start + np.arange(1, ROUNDS + 1, dtype=np.uint64) * GOLDEN)
 
     def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where each position goes; same shape, int64. Positions must lie in range(length)."""
@@ -43,11 +38,5 @@ class Permutation:
     def _scramble(self, values: Words) -> Words:
         left, right = values >> self._half, values & self._mask
         for key in self._keys:
-            left, right = right, left ^ (_mix(right + key) & self._mask)
+            left, right = right, left ^ (mix(right + key) & self._mask)
         return (left << self._half) | right
-
-
-def _mix(values: Words) -> Words:
-    values = (values ^ (values >> np.uint64(30))) * _FIRST
-    values = (values ^ (values >> np.uint64(27))) * _SECOND
-    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,46 @@
+"""Warns early when a training learns nothing, while there is still time to cancel it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from core.repositories.attempts import add_warning
+from worker import diagnosis
+from worker.callbacks.epoch_recorder import EpochRecorder
+from worker.datasets.images import Images
+from worker.ledger import JobLedger
+
+FIRST_EPOCHS = 3
+LOOKED_AT = 256
+"""validation images, spread over the split"""
+
+
+class NonsenseWatcher(keras.callbacks.Callback):  # type: ignore[misc]
+    """Looks once, after the first epochs. Goes after EpochRecorder."""
+
+    def __init__(self, ledger: JobLedger, recorder: EpochRecorder, validation: Images) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._recorder = recorder
+        self._validation = validation
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if epoch + 1 != min(FIRST_EPOCHS, self.params["epochs"]):
+            return
+        labels = self._validation.labels
+        warning = diagnosis.chance_level(self._recorder.history, diagnosis.Guessing.of(labels))
+        if warning is None:
+            return
+        if self._names_one_class():
+            warning = diagnosis.collapsed_early(self._recorder.history)
+        print(f"warning: {warning.detail}", flush=True)
+        self._ledger.write(lambda session, attempt: add_warning(session, attempt, warning.as_json()))
+
+    def _names_one_class(self) -> bool:
+        count = len(self._validation.labels)
+        some = np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(np.int64)
+        logits = self.model(self._validation.gather(some).astype(np.float32), training=False)
+        return len(np.unique(np.argmax(keras.ops.convert_to_numpy(logits), axis=1))) == 1
