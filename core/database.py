@@ -77,8 +77,11 @@ class Database:
     """A database by its SQLAlchemy URL, SQLite or PostgreSQL. Connects at first use."""
 
     def __init__(self, url: str) -> None:
-        self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgres_engine(url)
-        self._reader = self.engine.execution_options(**{READ_ONLY: True})
+        on_sqlite = url.startswith("sqlite")
+        self.engine = _sqlite_engine(url) if on_sqlite else _postgres_engine(url)
+        # On PostgreSQL each statement sees what is committed, in a transaction or not: reading needs no round trips for one.
+        options = {READ_ONLY: True} if on_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reader = self.engine.execution_options(**options)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -61,13 +61,13 @@ class InvalidInput(KerasdError):
 
 
 class InvalidJobSpec(InvalidInput):
-    """The job spec cannot be trained. The code tells a mistake from something not built yet."""
+    """The job spec cannot be trained."""
+
+    code = "invalid_job_spec"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         count = len(faults)
         super().__init__(f"the job spec has {count} fault{'s' if count != 1 else ''}", faults)
-        unsupported = bool(faults) and all(fault.code == "not_supported_yet" for fault in faults)
-        self.code = "not_supported_yet" if unsupported else "invalid_job_spec"
 
 
 class DatasetRejected(InvalidInput):

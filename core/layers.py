@@ -36,6 +36,8 @@ class LayerRow:
     parameters: int
     trainable_parameters: int
     multiply_adds: int
+    activations: int
+    """numbers of one image that training keeps for its way back"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ class LayerSpec:
         """Multiply-adds of one image's forward pass: an estimate of cost."""
         return 0
 
+    def activations(self, shape: Shape) -> int:
+        """Numbers that one image's forward pass yields, the layer's own steps counted one by one."""
+        return math.prod(self.output_shape(shape))
+
     def rows(self, shape: Shape) -> Iterator[LayerRow]:
         """The lines of the layer table: one, unless the layer is made of others. Raises ShapeError."""
         yield LayerRow(
@@ -78,6 +84,7 @@ class LayerSpec:
             self.parameters(shape),
             self.trainable_parameters(shape),
             self.multiply_adds(shape),
+            self.activations(shape),
         )
 
 
@@ -211,7 +218,7 @@ class Residual(LayerSpec):
     def rows(self, shape: Shape) -> Iterator[LayerRow]:
         yield from _rows(self.main, shape)
         yield from _rows(self.shortcut, shape)
-        yield LayerRow(self, self.output_shape(shape), 0, 0, 0)
+        yield LayerRow(self, self.output_shape(shape), 0, 0, 0, math.prod(self.output_shape(shape)))
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,7 @@ class NetworkSummary:
     parameters: int
     trainable_parameters: int
     multiply_adds: int
+    activations: int
 
 
 def follow(layers: Sequence[LayerSpec], shape: Shape) -> Shape:
@@ -241,6 +249,7 @@ def summarize(layers: Sequence[LayerSpec], input_shape: Shape) -> NetworkSummary
         sum(row.parameters for row in rows),
         sum(row.trainable_parameters for row in rows),
         sum(row.multiply_adds for row in rows),
+        sum(row.activations for row in rows),
     )
 
 

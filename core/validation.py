@@ -22,7 +22,7 @@ from core.errors import Fault, InvalidJobSpec
 from core.faults import pointer_in, steps_of, validation_faults
 from core.jobspec import DatasetSpec, JobSpec
 from core.layers import LayerSpec, NetworkSummary, Shape, ShapeError, summarize
-from core.recipes import RECIPES, network_layers, network_summary
+from core.recipes import network_layers, network_summary
 from core.recipes.transfer import ModelWeights
 from core.splits import SplitCounts
 from core.views import chosen_labels, input_shape_of, normalised_dataset, split_counts, view_name
@@ -139,9 +139,10 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: l
     labels = chosen_labels(spec.dataset, info, faults)
     dataset = normalised_dataset(spec, info, labels, faults)
     counts = split_counts(dataset, info, labels, faults)
-    faults += contradictions(spec, labels, counts)
-    if RECIPES[spec.architecture.name].faults(spec.architecture):
-        return None
+    together = list(contradictions(spec, labels, counts))
+    faults += together
+    if any(fault.pointer.startswith(("/architecture/", "/dataset/color")) for fault in together):
+        return None  # shapes would tell the same once more
     input_shape = input_shape_of(dataset)
     try:
         network = network_summary(spec.architecture, input_shape, len(labels))

@@ -22,7 +22,10 @@ def build_network(layers: Sequence[LayerSpec], input_shape: Shape, kind: type[An
     policy, pixels are prepared and logits computed in float32 all the same.
     """
     inputs = keras.Input(input_shape, name="pixels", dtype="float32")
-    return kind(inputs, _stacked(layers, inputs))
+    outputs = _stacked(layers, inputs)
+    if outputs.dtype != "float32":
+        outputs = keras.ops.cast(outputs, "float32")
+    return kind(inputs, outputs)
 
 
 def _stacked(layers: Sequence[LayerSpec], tensor: Tensor) -> Tensor:

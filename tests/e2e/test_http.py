@@ -107,7 +107,7 @@ class TestSubmit:
             "invalid_job_spec",
         )
         assert {error["pointer"] for error in body["errors"]} == {"/dataset", "/epochs", "/x"}
-        problem(post(JOBS, json={**SPEC, "precision": "float16"}), 422, "not_supported_yet")
+        problem(post(JOBS, json={**SPEC, "precision": "float8"}), 422, "invalid_job_spec")
         problem(post(JOBS, json=SPEC, headers={"Idempotency-Key": "k" * 300}), 422, "invalid_query")
 
     def test_a_body_of_20_mb_costs_no_memory(self, service: Stack) -> None:

@@ -85,7 +85,10 @@ class TestExactness:
     def test_phases_of_a_base(self, lab: Laboratory) -> None:
         """Killed inside and at the border of each phase, while the base is frozen and while part of it learns."""
         donor = lab.train(
-            dataset=FEW, architecture={**SMALL_TRANSFER, "weights": "none", "frozen": False}, epochs=1, deterministic=True
+            dataset=FEW,
+            architecture={**SMALL_TRANSFER, "weights": "none", "frozen": False},
+            epochs=1,
+            deterministic=True,
         )
         spec: dict[str, Any] = {
             "dataset": FEW,

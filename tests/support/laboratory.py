@@ -87,7 +87,7 @@ class Laboratory:
         for point in crashes:
             self.crash(point)
         self.attempt()
-        assert self.row(job).state == State.SUCCEEDED, self.row(job).detail + self.output
+        assert self.row(job).state == State.SUCCEEDED, f"{self.row(job).detail}\n{self.output}"
         return job
 
     def row(self, job: str) -> JobRow:
