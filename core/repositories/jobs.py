@@ -14,7 +14,7 @@ from core.errors import JobNotFound
 from core.repositories.events import append_event
 from core.repositories.pages import Position, beyond
 from core.states import DatasetState, Reason, State
-from core.tables import DatasetRow, JobRow, JobTagRow, utc_now
+from core.tables import DatasetRow, EpochRow, JobRow, JobTagRow, utc_now
 from core.validation import CheckedSpec
 
 
@@ -135,6 +135,40 @@ def duplicate_warnings(session: Session, tenant: str, spec_hash: str) -> list[di
             "job": earlier,
         }
     ]
+
+
+RECENT_JOBS = 100
+
+
+def measured_speed(session: Session, tenant: str, checked: CheckedSpec) -> tuple[str, float] | None:
+    """A recent job that trained the same network on batches of the same size and shape, and its images a second; None without one.
+
+    The median of its epochs but the first, in which TensorFlow compiles.
+    """
+    spec, document = checked.spec, checked.document
+    recent = session.execute(
+        select(JobRow.id, JobRow.spec)
+        .where(
+            JobRow.tenant_id == tenant, JobRow.architecture == spec.architecture.name, JobRow.started_at.is_not(None)
+        )
+        .order_by(JobRow.created_at.desc(), JobRow.id.desc())
+        .limit(RECENT_JOBS)
+    )
+    for job_id, other in recent:
+        if _speed_key(other) != _speed_key(document):
+            continue
+        of_job = (EpochRow.tenant_id == tenant, EpochRow.job_id == job_id, EpochRow.epoch > 1, EpochRow.phase == 1)
+        speeds = sorted(session.scalars(select(EpochRow.images_per_second).where(*of_job).limit(1000)))
+        if speeds:
+            return job_id, speeds[len(speeds) // 2]
+    return None
+
+
+def _speed_key(document: dict[str, Any]) -> dict[str, Any]:
+    """What an epoch's images a second depend on, beside the machine."""
+    fields = ("architecture", "batch_size", "augmentation", "precision", "devices", "deterministic", "queue")
+    sizes = {name: document["dataset"].get(name) for name in ("image_size", "color")}
+    return {**{name: document.get(name) for name in fields}, **sizes, "optimizer": document["optimizer"]["name"]}
 
 
 def get_job(session: Session, tenant: str, job_id: str) -> JobRow:

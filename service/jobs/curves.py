@@ -5,12 +5,23 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 from threading import Lock
 from typing import Any, Literal
 
 from core.tables import EpochRow, JobRow
 
-COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
+COLUMNS = (
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+    "images_per_second",
+    "phase",
+)
 
 # Okabe and Ito's blue and vermilion: told apart by readers with any colour vision.
 _ACCURACY, _LOSS = "#0072B2", "#D55E00"
@@ -58,6 +69,18 @@ def _draw(axes: Any, job: JobRow, epochs: Sequence[EpochRow], metric: str, color
     single = {"marker": "o"} if len(epochs) == 1 else {}
     axes.plot(numbers, _values(epochs, metric), color=color, label="training", **single)
     axes.plot(numbers, _values(epochs, f"val_{metric}"), color=color, linestyle="--", label="validation", **single)
+    for earlier, row in pairwise(epochs):
+        if row.phase != earlier.phase:
+            axes.axvline(row.epoch - 0.5, color="#999999", linestyle=":", linewidth=1)
+            axes.text(
+                row.epoch - 0.5,
+                1.0,
+                f" phase {row.phase}",
+                fontsize=8,
+                color="#666666",
+                va="top",
+                transform=axes.get_xaxis_transform(),
+            )
     best = job.best_epoch
     if best is not None and best[f"val_{metric}"] is not None:
         axes.plot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from core.schema import Schema
 from core.states import Reason, State
 from core.tables import JobRow
 from core.validation import CheckedSpec
+from service.jobs.estimates import Estimate
 
 
 class ProgressView(BaseModel):
@@ -83,6 +85,19 @@ class NetworkView(BaseModel):
     output_shape: list[int]
 
 
+class PhaseView(BaseModel):
+    first_epoch: int
+    epochs: int
+    learning_rate: float
+    trainable_parameters: int
+
+
+class EstimateView(BaseModel):
+    memory_bytes: int = Field(description="of the trainer at its peak")
+    epoch_seconds: float = Field(description="of an epoch of the first phase, validation included")
+    based_on: str = Field(description="calibration, or the earlier job whose epochs were taken")
+
+
 class DatasetView(BaseModel):
     train: int
     validation: int
@@ -96,6 +111,8 @@ class ValidationView(BaseModel):
     spec: dict[str, Any]
     spec_hash: str
     network: NetworkView
+    phases: list[PhaseView]
+    estimate: EstimateView
     dataset: DatasetView
     warnings: list[dict[str, Any]]
 
@@ -144,8 +161,8 @@ def view_job(row: JobRow, position: int | None) -> JobView:
     )
 
 
-def view_validation(checked: CheckedSpec, warnings: list[dict[str, Any]]) -> ValidationView:
-    counts, network = checked.counts, checked.network
+def view_validation(checked: CheckedSpec, cost: Estimate, warnings: list[dict[str, Any]]) -> ValidationView:
+    counts, network = checked.counts, checked.network_in(0)
     return ValidationView(
         spec=checked.document,
         spec_hash=checked.spec_hash,
@@ -154,8 +171,24 @@ def view_validation(checked: CheckedSpec, warnings: list[dict[str, Any]]) -> Val
             trainable_parameters=network.trainable_parameters,
             output_shape=list(network.output_shape),
         ),
+        phases=_view_phases(checked),
+        estimate=EstimateView(**asdict(cost)),
         dataset=DatasetView(
             train=counts.train, validation=counts.validation, test=counts.test, classes=list(checked.labels)
         ),
         warnings=[*checked.warnings, *warnings],
     )
+
+
+def _view_phases(checked: CheckedSpec) -> list[PhaseView]:
+    views: list[PhaseView] = []
+    for number, phase in enumerate(checked.spec.planned_phases):
+        views.append(
+            PhaseView(
+                first_epoch=1 + sum(view.epochs for view in views),
+                epochs=phase.epochs,
+                learning_rate=phase.learning_rate or checked.spec.optimizer.learning_rate,
+                trainable_parameters=checked.network_in(number).trainable_parameters,
+            )
+        )
+    return views

@@ -15,13 +15,20 @@ from core.failpoints import failpoint
 from core.repositories.datasets import find_dataset, need_dataset, stored_dataset
 from core.repositories.donors import donor_lookup
 from core.repositories.idempotency import find_answer, remember_answer
-from core.repositories.jobs import create_job, dataset_warnings, duplicate_warnings, queue_position
+from core.repositories.jobs import (
+    create_job,
+    dataset_warnings,
+    duplicate_warnings,
+    measured_speed,
+    queue_position,
+)
 from core.repositories.views import claim_view_name, view_conflict
 from core.states import DatasetState
 from core.tables import DatasetRow
 from core.validation import CheckedSpec, Lookup, builtin_dataset, check_spec
 from core.views import view_name
 from service.context import Context, JsonBody
+from service.jobs.estimates import estimate
 from service.jobs.schemas import ValidationView, view_job, view_validation
 
 log = structlog.get_logger("kerasd.api")
@@ -68,7 +75,8 @@ def validate_only(context: Context, tenant: str, body: JsonBody) -> ValidationVi
     with context.database.snapshot() as session:
         dataset = find_dataset(session, tenant, checked.spec.dataset.name)
         warnings = [*dataset_warnings(dataset, checked), *duplicate_warnings(session, tenant, checked.spec_hash)]
-    return view_validation(checked, warnings)
+        earlier = measured_speed(session, tenant, checked)
+    return view_validation(checked, estimate(checked, earlier), warnings)
 
 
 def dataset_lookup(session: Session, tenant: str) -> Lookup:

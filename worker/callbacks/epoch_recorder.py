@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from core.failpoints import failpoint
 from core.repositories.epochs import EpochMetrics
@@ -50,7 +51,7 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._began = time.monotonic()
-        self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self._rate = float(np.asarray(self.model.optimizer.learning_rate))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._trained = time.monotonic()

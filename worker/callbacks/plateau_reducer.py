@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
 from core.objective import objective_of_metric
 from core.training_options import ReduceOnPlateau
@@ -42,7 +43,7 @@ class PlateauReducer(keras.callbacks.Callback):  # type: ignore[misc]
                 self._lower()
 
     def _lower(self) -> None:
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate = float(np.asarray(self.model.optimizer.learning_rate))
         lower = max(rate * self._spec.factor, self._spec.min_learning_rate)
         if lower < rate:
             self.model.optimizer.learning_rate = lower
