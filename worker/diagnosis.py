@@ -15,6 +15,9 @@ from worker.datasets.reader import Labels
 WORTH_A_LOOK = 0.15
 """A training accuracy this far above the validation accuracy is worth a warning."""
 
+COLLAPSED = 0.9
+"""The share of images with one answer from which a network that has learned nothing has collapsed."""
+
 
 @dataclass(frozen=True)
 class Warned:
@@ -63,14 +66,19 @@ def chance_level(history: Sequence[EpochMetrics], guessing: Guessing) -> Warned 
     )
 
 
-def collapsed_early(history: Sequence[EpochMetrics]) -> Warned:
-    """When after the first epochs all images get one label, and nothing is learned."""
+def collapsed_early(history: Sequence[EpochMetrics], share: float) -> Warned:
+    """When after the first epochs (nearly) all validation images get one label, and nothing is learned."""
     last = history[-1]
     return Warned(
         "collapsed_to_one_class",
-        f"after {len(history)} epochs every validation image gets the same label, and training accuracy is at chance",
+        f"after {len(history)} epochs {share:.0%} of validation images get the same label, and training accuracy is at chance",
         "use a lower learning rate or another optimizer",
-        {"epochs": len(history), "accuracy": last.accuracy or 0.0, "val_accuracy": last.val_accuracy or 0.0},
+        {
+            "epochs": len(history),
+            "share": share,
+            "accuracy": last.accuracy or 0.0,
+            "val_accuracy": last.val_accuracy or 0.0,
+        },
     )
 
 

@@ -95,8 +95,12 @@ def _succeed(database: Database, store: ArtifactStore, val_accuracy: float) -> s
         record_epoch(session, second.attempt, epoch(2), {"epoch": 2}, best=True)
     stored = store.put(f"local/{first.job_id}/2/model.onnx", b"model")
     published = publication(val_accuracy=val_accuracy)
-    artifact = StoredArtifact("onnx", stored.path, stored.sha256, stored.bytes)
-    finish(database, second.attempt, type(published)(**{**vars(published), "artifact": artifact}))
+    files = {
+        "artifact": StoredArtifact("onnx", stored.path, stored.sha256, stored.bytes),
+        "weights": StoredArtifact("weights", f"local/{first.job_id}/2/weights", stored.sha256, stored.bytes),
+    }
+    store.put(files["weights"].path, b"model")
+    finish(database, second.attempt, type(published)(**{**vars(published), **files}))
     store.delete(f"checkpoints/{first.job_id}")
     return first.job_id
 
@@ -183,13 +187,13 @@ BREAKAGES: dict[str, tuple[Breakage, str]] = {
     ),
     "success without a model": (
         drop(ModelVersionRow, lambda past: ModelVersionRow.job_id == past.won),
-        "it has 0 models, 1 evaluations, 1 artifacts",
+        "it has 0 models, 1 evaluations, artifacts ['onnx', 'weights']",
     ),
     "success without an evaluation": (
         drop(EvaluationRow, lambda past: EvaluationRow.job_id == past.won),
-        "it has 1 models, 0 evaluations, 1 artifacts",
+        "it has 1 models, 0 evaluations, artifacts ['onnx', 'weights']",
     ),
-    "a failure with a model": (second_model, "it has 1 models, 0 evaluations, 0 artifacts"),
+    "a failure with a model": (second_model, "it has 1 models, 0 evaluations, artifacts []"),
     "a job that names another model": (job("won", model_version=2), "it names the models [('digits.lenet', 2)]"),
     "a job without its summary": (job("won", evaluation=None), "its evaluation is None"),
     "a lost version": (

@@ -179,7 +179,7 @@ class TestImport:
         row = import_files(database, settings, "folders", write_tar(tmp_path / "folders.tar.gz", members))
         info = stored(row).content.info("folders")
         assert (info.train_counts, info.validation_counts, info.test_counts) == ((8,) * 3, (3,) * 3, (2,) * 3)
-        checked = check_spec({"dataset": "folders", "architecture": "lenet"}, lambda name: info)
+        checked = check_spec({"dataset": "folders", "architecture": "lenet", "batch_size": 2}, lambda name: info)
         assert checked.counts == SplitCounts(24, 9, 6)
 
     def test_large_pictures_are_reduced_in_proportion(

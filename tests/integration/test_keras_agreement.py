@@ -8,9 +8,12 @@ import sys
 from typing import Any, get_args
 
 import pytest
+from pydantic import TypeAdapter
 
 from core.optimizers import OptimizerOptions, OptimizerSpec
+from core.training_options import LossSpec
 
+LOSS: TypeAdapter[Any] = TypeAdapter(LossSpec)
 OPTIMIZERS: list[type[OptimizerOptions]] = list(get_args(get_args(OptimizerSpec)[0]))
 
 
@@ -53,7 +56,9 @@ class TestLosses:
         logits = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 0.0]], np.float32)
         labels = np.array([0, 2])
         expected = np.log(np.exp(logits).sum(1)) - logits[[0, 1], labels]
-        assert np.asarray(make_loss(name, 3)(labels, logits)) == pytest.approx(expected, rel=1e-5)
+        assert np.asarray(make_loss(LOSS.validate_python({"name": name}), 3)(labels, logits)) == pytest.approx(
+            expected, rel=1e-5
+        )
 
     @pytest.mark.parametrize("name", ["mean_absolute_error", "mean_squared_error", "poisson", "kl_divergence"])
     def test_the_others_compare_one_hot_labels_with_probabilities(self, name: Any) -> None:
@@ -62,7 +67,7 @@ class TestLosses:
         from worker.losses import make_loss
 
         good, bad = (np.array([[sign * 9.0, 0.0, 0.0]], np.float32) for sign in (1, -1))
-        loss = make_loss(name, 3)
+        loss = make_loss(LOSS.validate_python({"name": name}), 3)
         assert float(np.asarray(loss(np.array([0]), good))[0]) < float(np.asarray(loss(np.array([0]), bad))[0])
 
 

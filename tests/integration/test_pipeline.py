@@ -67,7 +67,7 @@ class Fixture:
         return split_dataset(self.dataset, self.spec(**spec), (32, 32, 3), self.store, settings)
 
     def spec(self, **fields: Any) -> DatasetSpec:
-        body = {"dataset": {"name": "photos", "image_size": 32, **fields}, "architecture": "lenet"}
+        body = {"dataset": {"name": "photos", "image_size": 32, **fields}, "architecture": "lenet", "batch_size": 8}
         return check_spec(body, self.dataset.content.info).spec.dataset
 
 

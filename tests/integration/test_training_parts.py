@@ -38,7 +38,7 @@ def augmented(options: dict[str, Any], epoch: int, images: list[int], seed: int 
 
     augmenter = Augmenter(Augmentation(**options), seed, SHAPE, classes=3)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def change(pixels: Any, labels: Any, at: Any) -> Any:
         return augmenter(pixels, labels, tf.constant(epoch, tf.int64), at)
 
@@ -146,7 +146,9 @@ class TestLosses:
         logits = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
         focal = make_loss(LOSS.validate_python({"name": "focal", "gamma": 0.0, "alpha": 0.5}), 3)
         plain = make_loss(LOSS.validate_python({"name": "categorical_crossentropy"}), 3)
-        np.testing.assert_allclose(np.asarray(focal(LABELS, logits)), 0.5 * np.asarray(plain(LABELS, logits)), rtol=1e-4)
+        np.testing.assert_allclose(
+            np.asarray(focal(LABELS, logits)), 0.5 * np.asarray(plain(LABELS, logits)), rtol=1e-4
+        )
 
 
 class FakeModel:

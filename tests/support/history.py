@@ -17,7 +17,7 @@ from core.artifacts import ArtifactStore
 from core.database import Database
 from core.dataset_content import DatasetContent
 from core.repositories.results import objective_of
-from core.states import HELD, DatasetState, State
+from core.states import HELD, DatasetState, Reason, State
 from core.tables import (
     ArtifactRow,
     AttemptRow,
@@ -187,6 +187,10 @@ def _of_events(each: JobHistory) -> Iterator[str]:
         yield f"its last event says {moves[-1]}"
 
 
+PUBLISHED = ["onnx", "weights"]
+"""kinds of artifacts that go with a model"""
+
+
 def _numbering(numbers: Sequence[int], last: int) -> Iterator[str]:
     if list(numbers) != list(range(1, last + 1)):
         yield f"its events are numbered {numbers}, the last one {last}"
@@ -194,16 +198,15 @@ def _numbering(numbers: Sequence[int], last: int) -> Iterator[str]:
 
 def _of_result(each: JobHistory) -> Iterator[str]:
     job = each.job
-    counts = {len(each.versions), len(each.evaluations), len(each.artifacts)}
+    kinds = sorted(row.kind for row in each.artifacts)
+    counts = {len(each.versions), len(each.evaluations)}
     expected = {0}
     if job.state == State.SUCCEEDED:
         expected = {1}
-    elif job.state == State.CANCELLED and job.keep_best:
+    elif (job.state == State.CANCELLED and job.keep_best) or job.reason == Reason.DIVERGED:
         expected = {0, 1}
-    if len(counts) != 1 or not counts <= expected:
-        yield (
-            f"it has {len(each.versions)} models, {len(each.evaluations)} evaluations, {len(each.artifacts)} artifacts"
-        )
+    if len(counts) != 1 or not counts <= expected or kinds != PUBLISHED * len(each.versions):
+        yield f"it has {len(each.versions)} models, {len(each.evaluations)} evaluations, artifacts {kinds}"
     stated = [(job.model_name, job.model_version)] if job.model_version is not None else []
     if stated != [(row.name, row.version) for row in each.versions]:
         yield f"it names the models {stated}"

@@ -37,15 +37,22 @@ def brightness_network() -> bytes:
     return bytes(model.SerializeToString())
 
 
+WEIGHTS = b"what another job might start with"
+
+
 def publish(database: Database, store: ArtifactStore, name: str = "model.onnx", **metrics: float) -> int:
     """Publishes a version of digits.lenet whose bytes lie at local/`name`. Returns its number."""
     content = brightness_network()
     store.put(f"local/{name}", content)
+    store.put(f"local/{name}.weights", WEIGHTS)
     return finish(database, start(database), published_at(f"local/{name}", content, **metrics))
 
 
 def published_at(path: str, content: bytes, **metrics: Any) -> Publication:
     made = publication(**metrics)
     artifact = StoredArtifact("onnx", path, sha256(content).hexdigest(), len(content))
+    weights = StoredArtifact("weights", f"{path}.weights", sha256(WEIGHTS).hexdigest(), len(WEIGHTS))
     size = {"height": SIDE, "width": SIDE, "channels": 1}
-    return Publication(**{**vars(made), "artifact": artifact, "labels": LABELS, "input_shape": size})
+    return Publication(
+        **{**vars(made), "artifact": artifact, "weights": weights, "labels": LABELS, "input_shape": size}
+    )

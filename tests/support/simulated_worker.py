@@ -99,11 +99,13 @@ def _record(commit: Commit, attempt: Attempt, checkpoint: Checkpoint) -> Recorde
 def _publish(
     attempt: Attempt, store: ArtifactStore, commit: Commit, accuracy: float, *, cancelled: bool
 ) -> Iterator[None]:
-    stored = store.put(f"{attempt.tenant}/{attempt.job_id}/{attempt.number}/model.onnx", b"model")
+    folder = f"{attempt.tenant}/{attempt.job_id}/{attempt.number}"
+    stored, lent = store.put(f"{folder}/model.onnx", b"model"), store.put(f"{folder}/weights", b"weights")
     yield
     made = rows.publication(val_accuracy=accuracy)
     artifact = StoredArtifact("onnx", stored.path, stored.sha256, stored.bytes)
-    published = Publication(**{**vars(made), "artifact": artifact})
+    weights = StoredArtifact("weights", lent.path, lent.sha256, lent.bytes)
+    published = Publication(**{**vars(made), "artifact": artifact, "weights": weights})
     ending = KEPT_BEST if cancelled else SUCCESS
     commit(
         attempt,

@@ -34,13 +34,30 @@ class NonsenseWatcher(keras.callbacks.Callback):  # type: ignore[misc]
         warning = diagnosis.chance_level(self._recorder.history, diagnosis.Guessing.of(labels))
         if warning is None:
             return
-        if self._names_one_class():
-            warning = diagnosis.collapsed_early(self._recorder.history)
+        share = self._largest_prediction()
+        if share >= diagnosis.COLLAPSED:
+            warning = diagnosis.collapsed_early(self._recorder.history, share)
         print(f"warning: {warning.detail}", flush=True)
         self._ledger.write(lambda session, attempt: add_warning(session, attempt, warning.as_json()))
 
-    def _names_one_class(self) -> bool:
+    def _largest_prediction(self) -> float:
+        """The share of validation images that get the most frequent of the network's answers.
+
+        As it predicts, or as it trains, whichever is larger: at first, batch normalisation hides in one what the other shows.
+        """
         count = len(self._validation.labels)
         some = np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(np.int64)
-        logits = self.model(self._validation.gather(some).astype(np.float32), training=False)
-        return len(np.unique(np.argmax(keras.ops.convert_to_numpy(logits), axis=1))) == 1
+        pixels = self._validation.gather(some).astype(np.float32)
+        predicting = _largest_share(self.model(pixels, training=False))
+        # A look in training mode must leave no trace in running statistics and dropout seeds.
+        held = [variable for variable in self.model.variables if not variable.trainable]
+        values = [variable.numpy() for variable in held]
+        training = _largest_share(self.model(pixels, training=True))
+        for variable, value in zip(held, values, strict=True):
+            variable.assign(value)
+        return max(predicting, training)
+
+
+def _largest_share(logits: Any) -> float:
+    answers = np.argmax(keras.ops.convert_to_numpy(logits), axis=1)
+    return float(np.bincount(answers).max() / len(answers))
