@@ -9,7 +9,7 @@ from typing import Any
 from core.bases import Base
 from core.errors import Fault
 from core.jobspec import JobSpec
-from core.layers import LayerSpec, Shape
+from core.layers import Dropout, LayerSpec, Shape
 from core.recipes import RECIPES, network_layers
 from core.recipes.transfer import JobWeights, ModelWeights, TransferOptions
 
@@ -80,7 +80,9 @@ def mismatch(donor: Donor, spec: JobSpec, classes: int, input_shape: Shape) -> s
 
 
 def _weights_of(layers: list[LayerSpec]) -> list[LayerSpec]:
-    """The layers without what does not change their weights: how much of a base is trained."""
+    """The layers without what does not change their weights: dropout, and how much of a base is trained."""
     return [
-        replace(layer, trainable=False, unfreeze_from=None) if isinstance(layer, Base) else layer for layer in layers
+        replace(layer, trainable=False, unfreeze_from=None) if isinstance(layer, Base) else layer
+        for layer in layers
+        if not isinstance(layer, Dropout)
     ]

@@ -43,6 +43,8 @@ class Laboratory:
         self.database = database
         self._folder = folder
         self.settings = Settings(data_dir=folder, offline=True)
+        self.output = ""
+        self.peak_bytes = 0
         with database.transaction() as session:
             need_dataset(session, LOCAL_TENANT, "digits", None)
         with database.transaction() as session:
@@ -58,20 +60,29 @@ class Laboratory:
             return create_job(session, LOCAL_TENANT, checked, dataset, None).id
 
     def attempt(self, **environment: str) -> Attempt:
-        """One attempt at the queued job, in a process that has ended when this returns."""
+        """One attempt at the queued job, in a process that has ended when this returns; `output` and `peak_bytes` are its."""
         with self.database.transaction() as session:
             claim = claim_next(session, HOLDER)
         assert claim is not None
-        run = subprocess.run(
-            [sys.executable, "-m", "worker.trainer", str(os.getpid())],
-            input=assignment_of(claim, Share(2, ())).to_line(),
-            capture_output=True,
-            text=True,
-            env={**os.environ, "KERASD_DATA_DIR": str(self._folder), "KERASD_OFFLINE": "true", **environment},
-            check=False,
-            timeout=600,
-        )
-        self.output = run.stdout + run.stderr
+        command = [sys.executable, "-m", "worker.trainer", str(os.getpid())]
+        folders = {"KERASD_DATA_DIR": str(self._folder), "KERASD_OFFLINE": "true"}
+        with (self._folder / "trainer.log").open("w+", encoding="utf-8") as log:
+            trainer = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                env={**os.environ, **folders, **environment},
+            )
+            assert trainer.stdin is not None
+            with trainer.stdin as line:
+                line.write(assignment_of(claim, Share(2, ())).to_line())
+            _, status, usage = os.wait4(trainer.pid, 0)
+            trainer.returncode = os.waitstatus_to_exitcode(status)
+            log.seek(0)
+            self.output = log.read()
+        self.peak_bytes = usage.ru_maxrss * 1024
         return claim.attempt
 
     def crash(self, point: str) -> None:
@@ -104,11 +115,13 @@ class Laboratory:
         assert found[-1].environment is not None
         return found[-1].environment
 
+    def epochs(self, job: str) -> list[dict[str, Any]]:
+        with self.database.snapshot() as session:
+            return epoch_values(session, LOCAL_TENANT, job)
+
     def history(self, job: str) -> list[dict[str, Any]]:
         """All epochs, without what depends on the clock."""
-        with self.database.snapshot() as session:
-            epochs = epoch_values(session, LOCAL_TENANT, job)
-        return [{name: value for name, value in epoch.items() if name not in TIMED} for epoch in epochs]
+        return [{name: value for name, value in epoch.items() if name not in TIMED} for epoch in self.epochs(job)]
 
     def weights(self, job: str) -> dict[str, list[NDArray[Any]]]:
         """What the job published, by layer."""

@@ -1,0 +1,56 @@
+"""Estimates of memory and time: they follow what a training needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.validation import check_spec
+from service.jobs.estimates import estimate, estimated_memory, estimated_seconds, optimizer_slots
+
+
+def checked(**fields: Any) -> Any:
+    return check_spec({"dataset": "cifar100", "architecture": "lenet", **fields})
+
+
+class TestMemory:
+    def test_optimizers_that_keep_more_need_more(self) -> None:
+        sizes = [
+            estimated_memory(checked(architecture="alexnet", optimizer=optimizer))
+            for optimizer in ("sgd", "adagrad", "adam", {"name": "adam", "amsgrad": True})
+        ]
+        assert sizes == sorted(set(sizes))
+
+    def test_a_frozen_base_needs_less_than_a_trained_one(self) -> None:
+        frozen = {"name": "transfer", "head": "average"}
+        trained = {**frozen, "weights": "none", "frozen": False}
+        assert estimated_memory(checked(architecture=frozen)) < estimated_memory(checked(architecture=trained))
+
+    def test_larger_batches_need_more(self) -> None:
+        assert estimated_memory(checked(batch_size=32)) < estimated_memory(checked(batch_size=512))
+
+    @pytest.mark.parametrize(
+        ("optimizer", "slots"),
+        [("sgd", 0), ({"name": "sgd", "momentum": 0.9}, 1), ("adam", 2), ("rmsprop", 1), ({"name": "lion"}, 1)],
+        ids=str,
+    )
+    def test_slots_are_keras_own(self, optimizer: Any, slots: int) -> None:
+        assert optimizer_slots(checked(optimizer=optimizer).spec.optimizer) == slots
+
+
+class TestTime:
+    def test_it_follows_the_images(self) -> None:
+        few, all_of_them = (checked(dataset={"name": "cifar100", "train_limit": limit}) for limit in (8_500, 42_500))
+        assert estimated_seconds(few) < estimated_seconds(all_of_them)
+
+    def test_a_frozen_base_takes_less_than_a_trained_one(self) -> None:
+        frozen = {"name": "transfer", "head": "average"}
+        trained = {**frozen, "weights": "none", "frozen": False}
+        assert estimated_seconds(checked(architecture=frozen)) < estimated_seconds(checked(architecture=trained))
+
+    def test_an_earlier_job_of_the_same_network_is_believed(self) -> None:
+        told = estimate(checked(), ("job-1", 1000.0))
+        assert told.based_on == "job job-1"
+        assert told.epoch_seconds == pytest.approx(checked().epoch_images / 1000, rel=0.2)
+        assert estimate(checked(), None).based_on == "calibration"
