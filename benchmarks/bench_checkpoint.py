@@ -85,8 +85,8 @@ def measure(case: Case) -> tuple[float, float, int]:
         (32, 32, 3),
         noise.integers(0, 256, (case.images, 32, 32, 3), np.uint8),
     )
-    network = first_network(checked, ["CPU"])
-    compile_for_phase(network, checked, 0, ["CPU"])
+    network = first_network(checked)
+    compile_for_phase(network, checked, 0)
     with tempfile.TemporaryDirectory() as folder:
         best = BestEpoch(checked.spec.objective.resolved())
         checkpointer = Checkpointer(ArtifactStore(str(Path(folder))), Attempt("local", "job", 1), best, 2, "float32")

@@ -36,14 +36,21 @@ def _architecture(spec: JobSpec) -> Iterator[Fault]:
 
 def _batches(spec: JobSpec, counts: SplitCounts) -> Iterator[Fault]:
     """A batch larger than the data is a mistake; each device needs an image of every batch."""
-    images = images_of_an_epoch(spec, counts)
-    if spec.batch_size > images:
+    images, batch = images_of_an_epoch(spec, counts), batch_size_of(spec, counts)
+    if batch > images:
         yield Fault("/batch_size", f"is larger than the {images} training images of an epoch", "batch_too_large")
         return
-    smallest = images % spec.batch_size or spec.batch_size
+    smallest = images % batch or batch
     if spec.devices > smallest:
         detail = f"an epoch has a batch of {smallest} of {images} images, fewer than the {spec.devices} devices"
         yield Fault("/batch_size", detail)
+
+
+def batch_size_of(spec: JobSpec, counts: SplitCounts) -> int:
+    """The spec's; where it says nothing, no more than there are images."""
+    if "batch_size" in spec.model_fields_set:
+        return spec.batch_size
+    return max(1, min(spec.batch_size, images_of_an_epoch(spec, counts)))
 
 
 def images_of_an_epoch(spec: JobSpec, counts: SplitCounts) -> int:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from core.bases import Base
-from core.contradictions import contradictions, images_of_an_epoch
+from core.contradictions import batch_size_of, contradictions, images_of_an_epoch
 from core.datasets import BUILTIN_DATASETS, DatasetInfo
 from core.donors import Donor, DonorLookup, mismatch, no_donors, wanted_weights
 from core.errors import Fault, InvalidJobSpec
@@ -152,7 +152,7 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: l
         return None
     donor = _donor(spec, len(labels), input_shape, donors, faults)
     return CheckedSpec(
-        _normalised(spec, dataset, donor),
+        _normalised(spec, dataset, counts, donor),
         info,
         labels,
         input_shape,
@@ -164,11 +164,12 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: l
     )
 
 
-def _normalised(spec: JobSpec, dataset: DatasetSpec, donor: Donor | None) -> JobSpec:
+def _normalised(spec: JobSpec, dataset: DatasetSpec, counts: SplitCounts, donor: Donor | None) -> JobSpec:
     direction = spec.objective.resolved().direction.value
     changes: dict[str, Any] = {
         "dataset": dataset,
         "objective": spec.objective.model_copy(update={"direction": direction}),
+        "batch_size": batch_size_of(spec, counts),
         "epochs": sum(phase.epochs for phase in spec.planned_phases),
     }
     weights = wanted_weights(spec)

@@ -19,9 +19,18 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 MEAN_LOSS = "mean_loss"
 
 
-def scope_of(devices: Sequence[str]) -> AbstractContextManager[Any]:
-    """Where a network must be built and compiled to be trained on these devices (names as tf.device takes them)."""
-    return tf.distribute.MirroredStrategy(devices).scope() if len(devices) > 1 else nullcontext()
+Strategy = Any
+"""how several devices share batches; None for one device"""
+
+
+def strategy_of(devices: Sequence[str]) -> Strategy:
+    """Of these devices, named as tf.device takes them: one for a network's whole life."""
+    return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else None
+
+
+def scope_of(strategy: Strategy) -> AbstractContextManager[Any]:
+    """Where a network must be built and compiled to be trained so."""
+    return strategy.scope() if strategy is not None else nullcontext()
 
 
 def build_for_devices(network: Any, input_shape: Sequence[int]) -> None:

@@ -33,9 +33,11 @@ from worker.distribution import (
     GlobalMean,
     MeanLossReporter,
     ReplicatedNetwork,
+    Strategy,
     build_for_devices,
     mean_loss_metric,
     scope_of,
+    strategy_of,
 )
 from worker.ledger import JobLedger
 from worker.losses import Accuracy, make_loss
@@ -113,9 +115,9 @@ class _Fitting:
     ) -> None:
         spec = self._spec = checked.spec
         self._checked = checked
-        self._devices = means.devices
+        self._strategy = strategy_of(means.devices)
         self._state = start.state
-        self._network = first_network(checked, means.devices)
+        self._network = first_network(checked, self._strategy)
         self._best = BestEpoch(spec.objective.resolved())
         if start.state is not None:
             restore(start.state, self._network, self._best)
@@ -163,14 +165,14 @@ class _Fitting:
         restored = (
             (stopper.epoch, stopper.weights) if stopper is not None and stopper.epoch and stopper.weights else None
         )
-        network = self._network if len(self._devices) == 1 else _on_one_device(self._network, self._checked)
+        network = self._network if self._strategy is None else _on_one_device(self._network, self._checked)
         history = self._recorder.history
         best = self._best
         return Trained(network, history, best.epoch, best.weights, restored, paused, cancelled, failure)
 
     def _begin(self, number: int, began: int, resumed: TrainingState | None) -> PhaseState:
         """Readies the network for a phase; in the midst of it where a checkpoint says so."""
-        compile_for_phase(self._network, self._checked, number, self._devices)
+        compile_for_phase(self._network, self._checked, number, self._strategy)
         stopping, schedule = self._spec.early_stopping, self._spec.learning_rate_schedule
         stopper = EarlyStopper(stopping) if stopping is not None else None
         reducer = PlateauReducer(schedule) if isinstance(schedule, ReduceOnPlateau) else None
@@ -194,7 +196,7 @@ class _Fitting:
             shuffle=False,  # the order is decided by (seed, epoch), not by Keras
             verbose=0,
             callbacks=[
-                *([MeanLossReporter()] if len(self._devices) > 1 else []),
+                *([MeanLossReporter()] if self._strategy is not None else []),
                 EpochOrderSetter(self._order),
                 DivergenceGuard(),
                 self._best,
@@ -225,22 +227,22 @@ def treatment_of(checked: CheckedSpec, data: SplitDataset) -> Treatment:
     return Treatment(augmenter, doubled=spec.augmentation.mode == "doubled", class_weights=weights)
 
 
-def first_network(checked: CheckedSpec, devices: Sequence[str]) -> Any:
+def first_network(checked: CheckedSpec, strategy: Strategy = None) -> Any:
     """The job's network with its first, random weights."""
     keras.utils.set_random_seed(checked.spec.seed)
-    with scope_of(devices):
-        kind = ReplicatedNetwork if len(devices) > 1 else keras.Model
+    with scope_of(strategy):
+        kind = ReplicatedNetwork if strategy is not None else keras.Model
         return build_network(checked.layers_in(0), checked.input_shape, kind)
 
 
-def compile_for_phase(network: Any, checked: CheckedSpec, number: int, devices: Sequence[str]) -> None:
+def compile_for_phase(network: Any, checked: CheckedSpec, number: int, strategy: Strategy = None) -> None:
     """Gives the network what a phase trains it with: a fresh optimizer, and so much of its base as the phase says."""
-    spec, several, classes = checked.spec, len(devices) > 1, len(checked.labels)
+    spec, several, classes = checked.spec, strategy is not None, len(checked.labels)
     for layer in checked.layers_in(number):
         if isinstance(layer, Base):
             set_trainable(network.get_layer(layer.name), layer)
     loss = make_loss(spec.loss, classes)
-    with scope_of(devices):
+    with scope_of(strategy):
         metrics = [Accuracy(classes)]
         network.compile(
             optimizer=optimizer_of(spec, spec.planned_phases[number], checked.steps),

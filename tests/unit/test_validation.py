@@ -97,6 +97,9 @@ class TestFaults:
         assert faults_of({**DIGITS, "dataset": limited, "devices": 4}) == {"/batch_size": "invalid"}
         assert spec_of(dataset=limited, devices=2).spec.devices == 2
 
+    def test_a_batch_size_that_nobody_asked_for_fits_the_data(self) -> None:
+        assert spec_of(dataset={"name": "digits", "train_limit": 20}).spec.batch_size == 20
+
     def test_several_devices_do_not_repeat_exactly(self) -> None:
         assert faults_of({**DIGITS, "devices": 2, "deterministic": True}) == {"/deterministic": "invalid"}
 
@@ -117,7 +120,7 @@ class TestFaults:
         ("spec", "pointer"),
         [
             ({"batch_size": 2000}, "/batch_size"),
-            ({"dataset": {"name": "digits", "train_limit": 20}}, "/batch_size"),
+            ({"dataset": {"name": "digits", "train_limit": 20}, "batch_size": 32}, "/batch_size"),
             ({"gradient_clipping": {}}, "/gradient_clipping"),
             ({"gradient_clipping": {"norm": 1.0, "value": 1.0}}, "/gradient_clipping"),
             ({"class_weights": {"ten": 1.0}}, "/class_weights/ten"),

@@ -34,9 +34,12 @@ class NonsenseWatcher(keras.callbacks.Callback):  # type: ignore[misc]
         warning = diagnosis.chance_level(self._recorder.history, diagnosis.Guessing.of(labels))
         if warning is None:
             return
+        self._warn(warning)
         share = self._largest_prediction()
         if share >= diagnosis.COLLAPSED:
-            warning = diagnosis.collapsed_early(self._recorder.history, share)
+            self._warn(diagnosis.collapsed_early(self._recorder.history, share))
+
+    def _warn(self, warning: diagnosis.Warned) -> None:
         print(f"warning: {warning.detail}", flush=True)
         self._ledger.write(lambda session, attempt: add_warning(session, attempt, warning.as_json()))
 
