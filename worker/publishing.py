@@ -22,6 +22,7 @@ from core.validation import CheckedSpec
 from worker.datasets.images import Images, MemoryImages
 from worker.evaluation import Logits, predict_logits
 from worker.network import build_network
+from worker.onnx_export import NotCovered, to_onnx
 from worker.weights import write_weights
 
 PARITY_IMAGES = 256
@@ -38,8 +39,12 @@ def rebuilt(checked: CheckedSpec, weights: list[Any]) -> Any:
 
 
 def export_onnx(network: Any, input_shape: Shape) -> bytes:
-    """A float32 network as ONNX."""
-    network(np.zeros((1, *input_shape), np.float32))  # an export needs a network that was called once
+    """A float32 network as ONNX: layer by layer, or by way of TensorFlow's graph where it has layers of another kind."""
+    try:
+        return to_onnx(network)
+    except NotCovered as layer:
+        print(f"exported by tf2onnx, which takes its time and memory: {layer}", flush=True)
+    network(np.zeros((1, *input_shape), np.float32))  # that export needs a network that was called once
     with tempfile.TemporaryDirectory(prefix="kerasd-export-") as folder:
         file = Path(folder) / "model.onnx"
         with warnings.catch_warnings():
