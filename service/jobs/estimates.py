@@ -19,22 +19,25 @@ from core.validation import CheckedSpec
 
 FLOAT_BYTES = 4
 
-RUNTIME_BYTES = 700_000_000
+RUNTIME_BYTES = 830_000_000
 """of a trainer beside its network and images: Python, TensorFlow, export, threads"""
-WEIGHT_COPIES = 4.0
-"""arrays as large as the weights, besides the optimizer's: weights, gradients, the best epoch's, the rebuild's or export's"""
-ACTIVATION_COPIES = 3.0
-"""numbers kept for each activation of a batch: it, its gradient, what a convolution works in"""
+WEIGHT_COPIES = 10.3
+"""arrays as large as the weights, besides the optimizer's: gradients, the best epoch's, a checkpoint's, the rebuild's, the export's …"""
+ACTIVATION_COPIES = 0.6
+"""numbers kept for each activation of a batch: some layers work in place"""
 
-MULTIPLY_ADDS_A_SECOND = 1.1e11
-SECONDS_AN_ACTIVATION = 2.5e-9
-SECONDS_A_STEP = 2e-4
-SECONDS_A_TRAINED_BYTE = 1e-10
+MULTIPLY_ADDS_A_SECOND = 1.0e11
+SECONDS_AN_ACTIVATION = 4.2e-9
+SECONDS_A_STEP = 1e-3
+SECONDS_AN_EPOCH = 0.17
+"""that it takes whatever is trained: to begin, to validate, to commit"""
+SECONDS_A_TRAINED_BYTE = 1.3e-10
+CHECKPOINT_BYTES_A_SECOND = 5e8
 BACKWARD = 2.0
 """multiply-adds of the way back, for each of the way there"""
 
 MATRIX_SIDE = 512
-MATRIX_SECONDS = 2.5e-3
+MATRIX_SECONDS = 1.5e-3
 """that the measuring machine took to multiply two of them"""
 
 _SLOTS = {"sgd": 0, "adagrad": 1, "adafactor": 0, "lion": 1, "rmsprop": 1}
@@ -75,7 +78,9 @@ def estimated_seconds(checked: CheckedSpec) -> float:
     an_image = _forward_seconds(network) + _backward_seconds(network)
     touched = FLOAT_BYTES * network.trainable_parameters * (3 + 2 * optimizer_slots(checked.spec.optimizer))
     a_step = SECONDS_A_STEP + touched * SECONDS_A_TRAINED_BYTE
-    return checked.epoch_images * an_image + checked.steps * a_step + _validation_seconds(checked)
+    kept = FLOAT_BYTES * (network.parameters + network.trainable_parameters * optimizer_slots(checked.spec.optimizer))
+    an_end = SECONDS_AN_EPOCH + kept / CHECKPOINT_BYTES_A_SECOND + _validation_seconds(checked)
+    return checked.epoch_images * an_image + checked.steps * a_step + an_end
 
 
 def optimizer_slots(options: OptimizerOptions) -> int:
@@ -123,7 +128,7 @@ def slowness() -> float:
     """How many times longer this processor takes than the one that was measured; some milliseconds, once."""
     matrix = np.ones((MATRIX_SIDE, MATRIX_SIDE), np.float32)
     taken = []
-    for _ in range(5):
+    for _ in range(20):
         began = time.perf_counter()
         np.matmul(matrix, matrix)
         taken.append(time.perf_counter() - began)
