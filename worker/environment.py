@@ -16,7 +16,7 @@ import tensorflow as tf
 from core.errors import TrainingFailure
 from core.states import Reason
 
-_PACKAGES = ("kerasd", "keras", "tensorflow", "tensorflow-cpu", "numpy", "onnxruntime", "tf2onnx")
+_PACKAGES = ("kerasd", "keras", "tensorflow", "tensorflow-cpu", "numpy", "onnx", "onnxruntime", "tf2onnx")
 
 
 @dataclass(frozen=True)

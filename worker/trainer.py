@@ -61,8 +61,8 @@ def main() -> int:
 
 def import_training() -> None:
     """Everything that an attempt imports, so that a standby has it in memory."""
+    import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
-    import tf2onnx  # noqa: F401
 
     import worker.training  # noqa: F401
 

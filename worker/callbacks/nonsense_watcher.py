@@ -11,6 +11,7 @@ from core.repositories.attempts import add_warning
 from worker import diagnosis
 from worker.callbacks.epoch_recorder import EpochRecorder
 from worker.datasets.images import Images
+from worker.distribution import ReplicatedNetwork
 from worker.ledger import JobLedger
 
 FIRST_EPOCHS = 3
@@ -52,6 +53,8 @@ class NonsenseWatcher(keras.callbacks.Callback):  # type: ignore[misc]
         some = np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(np.int64)
         pixels = self._validation.gather(some).astype(np.float32)
         predicting = _largest_share(self.model(pixels, training=False))
+        if isinstance(self.model, ReplicatedNetwork):  # whose statistics live on several devices
+            return predicting
         # A look in training mode must leave no trace in running statistics and dropout seeds.
         held = [variable for variable in self.model.variables if not variable.trainable]
         values = [variable.numpy() for variable in held]
