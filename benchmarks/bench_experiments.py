@@ -17,7 +17,7 @@ from rich.console import Console
 from running import running_kerasd
 
 FEW = {"name": "mnist", "train_limit": 10_000}
-BASE = {"name": "vgg", "preset": "vgg16", "input_size": 32, "width": 1.0, "initializer": "he_normal"}
+BASE = {"name": "vgg", "preset": "vgg16", "input_size": 32, "initializer": "he_normal"}
 
 LENET = {"dataset": "mnist", "architecture": "lenet", "optimizer": "adam", "epochs": 3}
 MYCNN = {"dataset": FEW, "architecture": "mycnn", "optimizer": "adam", "batch_size": 64, "epochs": 5}

@@ -33,17 +33,6 @@ class BaseLayer:
 
 
 @dataclass(frozen=True)
-class WeightsFile:
-    """What Keras Applications publishes of a base trained on ImageNet, without its classifier."""
-
-    url: str
-    name: str
-    md5: str | None
-    """None where Keras publishes no checksum"""
-    bytes: int
-
-
-@dataclass(frozen=True)
 class BaseTable:
     name: BaseName
     keras_name: str

@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from core.layers import (
-    ActivationName,
     BatchNormalization,
     Conv2D,
     Dense,
-    Dropout,
     Flatten,
     LayerSpec,
     Padding,
@@ -21,13 +19,14 @@ from core.layers import (
     PoolingKind,
     Rescaling,
 )
-from core.recipes.recipe import ArchitectureOptions, DropoutRate, Presets, Recipe, Width, wide
+from core.recipes.classic import ClassicOptions, hidden_dense
+from core.recipes.recipe import Presets, Recipe, wide
 
 POOLED = (1, 2, 5)
 """convolutions that the published network pools after"""
 
 
-class AlexNetOptions(ArchitectureOptions):
+class AlexNetOptions(ClassicOptions):
     PRESETS: ClassVar[Presets] = {
         "alexnet": {"input_size": 224, "padding": "same", "pooling": "max", "batch_norm": False}
     }
@@ -35,17 +34,10 @@ class AlexNetOptions(ArchitectureOptions):
     name: Literal["alexnet"] = "alexnet"
     preset: Literal["alexnet"] | None = None
     """alexnet: the published network at 224x224, 62,378,344 parameters with 1,000 classes"""
-    activation: ActivationName = "relu"
     pooling: PoolingKind | None = None
     """3x3 poolings of stride 2 after convolutions 1, 2 and 5; null: none, for small images"""
     padding: Padding = "valid"
     """of the first convolution"""
-    batch_norm: bool = True
-    """after each convolution"""
-    dropout: DropoutRate | None = 0.5
-    """after each hidden dense layer"""
-    width: Width = 1.0
-    """multiplies the filters and units of all hidden layers"""
 
 
 def alexnet(options: AlexNetOptions, classes: int) -> list[LayerSpec]:
@@ -70,12 +62,6 @@ def alexnet(options: AlexNetOptions, classes: int) -> list[LayerSpec]:
             layers.append(Pooling2D(f"pool{number}", options.pooling, size=3, stride=2))
         return layers
 
-    def dense(number: int) -> list[LayerSpec]:
-        layers: list[LayerSpec] = [Dense(f"dense{number}", wide(4096, options.width), act, start)]
-        if options.dropout:
-            layers.append(Dropout(f"dropout{number}", options.dropout))
-        return layers
-
     return [
         Rescaling("rescaling", scale=1 / 255),
         *conv(1, 96, kernel=11, stride=4, padding=options.padding),
@@ -84,8 +70,8 @@ def alexnet(options: AlexNetOptions, classes: int) -> list[LayerSpec]:
         *conv(4, 384, kernel=3),
         *conv(5, 256, kernel=3),
         Flatten("flatten"),
-        *dense(1),
-        *dense(2),
+        *hidden_dense(1, 4096, options),
+        *hidden_dense(2, 4096, options),
         Dense("logits", classes, initializer=start),
     ]
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from core.layers import (
-    ActivationName,
     BatchNormalization,
     Conv2D,
     Dense,
-    Dropout,
     Flatten,
     LayerSpec,
     Padding,
@@ -20,27 +18,22 @@ from core.layers import (
     PoolingKind,
     Rescaling,
 )
-from core.recipes.recipe import ArchitectureOptions, DropoutRate, Presets, Recipe, Width, wide
+from core.recipes.classic import ClassicOptions, hidden_dense
+from core.recipes.recipe import DropoutRate, Presets, Recipe, wide
 
 
-class LeNetOptions(ArchitectureOptions):
+class LeNetOptions(ClassicOptions):
     PRESETS: ClassVar[Presets] = {"lenet5": {"input_size": 32, "activation": "tanh", "padding": "valid"}}
 
     name: Literal["lenet"] = "lenet"
     preset: Literal["lenet5"] | None = None
     """lenet5: the published network, 61,706 parameters with 10 classes at 32x32x1"""
-    activation: ActivationName = "relu"
-    """after each convolution and hidden dense layer"""
     pooling: PoolingKind | None = "average"
     """kind of the two 2x2 poolings; null: none"""
     padding: Padding = "same"
     """of the first convolution"""
     batch_norm: bool = False
-    """after each convolution"""
     dropout: DropoutRate | None = None
-    """after each hidden dense layer"""
-    width: Width = 1.0
-    """multiplies the filters and units of all hidden layers"""
 
 
 def lenet(options: LeNetOptions, classes: int) -> list[LayerSpec]:
@@ -64,19 +57,13 @@ def lenet(options: LeNetOptions, classes: int) -> list[LayerSpec]:
             layers.append(Pooling2D(f"pool{number}", options.pooling, size=2, stride=2))
         return layers
 
-    def dense(number: int, units: int) -> list[LayerSpec]:
-        layers: list[LayerSpec] = [Dense(f"dense{number}", wide(units, options.width), act, start)]
-        if options.dropout:
-            layers.append(Dropout(f"dropout{number}", options.dropout))
-        return layers
-
     return [
         Rescaling("rescaling", scale=1 / 255),
         *conv(1, 6, options.padding),
         *conv(2, 16, "valid"),
         Flatten("flatten"),
-        *dense(1, 120),
-        *dense(2, 84),
+        *hidden_dense(1, 120, options),
+        *hidden_dense(2, 84, options),
         Dense("logits", classes, initializer=start),
     ]
 

@@ -10,18 +10,17 @@ from pydantic import Field
 
 from core.bases import BaseName, caffe_preprocessing
 from core.layers import (
-    ActivationName,
     BatchNormalization,
     Conv2D,
     Dense,
-    Dropout,
     Flatten,
     LayerSpec,
     Pooling2D,
     PoolingKind,
     Rescaling,
 )
-from core.recipes.recipe import ArchitectureOptions, DropoutRate, Presets, Recipe, Width, wide
+from core.recipes.classic import ClassicOptions, hidden_dense
+from core.recipes.recipe import Presets, Recipe, wide
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """of each block, by depth: configurations A, B, D and E of the paper"""
@@ -36,7 +35,7 @@ _PUBLISHED = {
 }
 
 
-class VGGOptions(ArchitectureOptions):
+class VGGOptions(ClassicOptions):
     PRESETS: ClassVar[Presets] = {f"vgg{depth}": {**_PUBLISHED, "depth": depth} for depth in CONVOLUTIONS}
 
     name: Literal["vgg"] = "vgg"
@@ -44,18 +43,11 @@ class VGGOptions(ArchitectureOptions):
     """the published networks at 224x224; vgg16 has 138,357,544 parameters with 1,000 classes"""
     depth: Literal[11, 13, 16, 19] = 16
     """layers with weights"""
-    activation: ActivationName = "relu"
     pooling: PoolingKind | None = "max"
     """kind of the poolings of stride 2; null: none"""
     pool_after: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(max_length=5)] = [1, 2]  # noqa: RUF012
     """blocks that are pooled after"""
     pool_size: Annotated[int, Field(ge=2, le=8)] = 3
-    batch_norm: bool = True
-    """after each convolution"""
-    dropout: DropoutRate | None = 0.5
-    """after each hidden dense layer"""
-    width: Width = 1.0
-    """multiplies the filters and units of all hidden layers"""
     preprocessing: Literal["rescale", "imagenet"] = "rescale"
     """rescale: pixels as 0-1; imagenet: BGR with ImageNet's means taken away, as the published network"""
 
@@ -76,12 +68,6 @@ def vgg(options: VGGOptions, classes: int) -> list[LayerSpec]:
             layers.append(Pooling2D(f"block{number}_pool", options.pooling, options.pool_size, stride=2))
         return layers
 
-    def dense(number: int) -> list[LayerSpec]:
-        layers: list[LayerSpec] = [Dense(f"dense{number}", wide(4096, options.width), act, start)]
-        if options.dropout:
-            layers.append(Dropout(f"dropout{number}", options.dropout))
-        return layers
-
     blocks = enumerate(zip(CONVOLUTIONS[options.depth], FILTERS, strict=True), start=1)
     return [
         *(
@@ -91,8 +77,8 @@ def vgg(options: VGGOptions, classes: int) -> list[LayerSpec]:
         ),
         *(layer for number, (convolutions, filters) in blocks for layer in block(number, convolutions, filters)),
         Flatten("flatten"),
-        *dense(1),
-        *dense(2),
+        *hidden_dense(1, 4096, options),
+        *hidden_dense(2, 4096, options),
         Dense("logits", classes, initializer=start),
     ]
 

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from laboratory import Laboratory
 
-from core.database import Database
-
 RUNS = sorted((Path(__file__).parents[2] / "examples" / "notebook").glob("*.json"))
 DIGITS = {"name": "digits", "image_size": 32, "color": "rgb", "train_limit": 256}
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Iterator[Laboratory]:
-    folder = tmp_path_factory.mktemp("laboratory")
-    shutil.copy(migrated_sqlite, folder / "kerasd.sqlite3")
-    database = Database(f"sqlite:///{folder / 'kerasd.sqlite3'}")
-    yield Laboratory(folder, database)
-    database.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from laboratory import Laboratory, same
 
-from core.database import Database
 from core.states import Reason, State
 
 FEW: dict[str, Any] = {"name": "digits", "train_limit": 320}
 FEWER: dict[str, Any] = {"name": "digits", "train_limit": 100}
 SMALL_TRANSFER: dict[str, Any] = {"name": "transfer", "head": "average"}
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Iterator[Laboratory]:
-    folder = tmp_path_factory.mktemp("laboratory")
-    shutil.copy(migrated_sqlite, folder / "kerasd.sqlite3")
-    database = Database(f"sqlite:///{folder / 'kerasd.sqlite3'}")
-    yield Laboratory(folder, database)
-    database.close()
 
 
 class TestExactness:

@@ -20,7 +20,6 @@ from core.repositories.claims import claim_next, release_lost
 from core.repositories.datasets import need_dataset
 from core.repositories.donors import donor_lookup
 from core.repositories.epochs import epoch_values
-from core.repositories.events import log_lines
 from core.repositories.imports import claim_import
 from core.repositories.jobs import create_job
 from core.settings import Settings
@@ -129,10 +128,6 @@ class Laboratory:
             query = select(ArtifactRow).where(ArtifactRow.job_id == job, ArtifactRow.kind == "weights")
             artifact = session.scalars(query).one()
         return dict(read_weights(open_store(self.settings).get(artifact.path, artifact.sha256)))
-
-    def log(self, job: str) -> str:
-        with self.database.snapshot() as session:
-            return "".join(text for _, text in log_lines(session, LOCAL_TENANT, job))
 
 
 def same(first: dict[str, list[NDArray[Any]]], second: dict[str, list[NDArray[Any]]]) -> bool:
