@@ -36,6 +36,7 @@ from service.operations.routes import router as operations
 from service.parameters import refuse_unknown_parameters
 from service.predictions.app import PredictApp
 from service.predictions.catalogue import Catalogue
+from service.predictions.engine import Engine
 from service.predictions.openapi import PATHS as PREDICT_PATHS
 from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, HttpError, problem
 from service.requests import Gate, HeadAsGet, RequestIds
@@ -51,8 +52,9 @@ def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
     store = open_store(settings)
     context = Context(settings, database, WakeUps(settings.broker), store, stopping or Event())
     catalogue = Catalogue(database, store, LOCAL_TENANT)
-    control_plane = RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue))))
-    predictions = PredictApp(catalogue, settings)
+    engine = Engine(settings.max_batch)
+    control_plane = RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue, engine))))
+    predictions = PredictApp(catalogue, engine, settings)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREDICT_PREFIX):
@@ -63,12 +65,13 @@ def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
     return app
 
 
-def _control_plane(context: Context, catalogue: Catalogue) -> FastAPI:
+def _control_plane(context: Context, catalogue: Catalogue, engine: Engine) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await catalogue.start()
         yield
         await catalogue.stop()
+        engine.close()
         context.database.close()
 
     app = FastAPI(

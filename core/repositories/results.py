@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select, text
@@ -44,6 +44,8 @@ class Publication:
     metrics: dict[str, float | None]
     objective: Objective
     parity: dict[str, Any]
+    card: dict[str, Any] = field(default_factory=dict)
+    """what was measured at publishing: sizes, latency, statistics of the training images"""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def _add_version(session: Session, attempt: Attempt, name: str, publication: Pub
         metrics=publication.metrics,
         objective={"metric": publication.objective.metric, "direction": publication.objective.direction},
         parity=publication.parity,
+        card=publication.card,
         created_at=utc_now(),
     )
     session.add(row)
@@ -169,7 +172,8 @@ def _choose_best(session: Session, tenant: str, name: str, version: int, publica
     """Serves the new version if it improves on the served one by the new job's objective; a pin stays."""
     best = session.get(BestRow, (tenant, name), with_for_update=True)
     if best is None:
-        session.add(BestRow(tenant_id=tenant, name=name, version=version, pinned=False, updated_at=utc_now()))
+        fresh = {"pinned": False, "margin": 0.0, "revision": 1, "last_event": 0}
+        session.add(BestRow(tenant_id=tenant, name=name, version=version, updated_at=utc_now(), **fresh))
         return
     served = session.scalars(
         select(ModelVersionRow.metrics).where(

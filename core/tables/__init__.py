@@ -14,7 +14,8 @@ from core.tables.jobs import (
     JobRow,
     JobTagRow,
 )
-from core.tables.models import ArtifactRow, BestRow, ModelVersionRow
+from core.tables.models import ArtifactRow, BestRow, ModelEventRow, ModelVersionRow, TrafficRow
+from core.tables.tasks import TaskEventRow, TaskRow
 
 __all__ = [
     "LOCAL_TENANT",
@@ -31,12 +32,16 @@ __all__ = [
     "IdempotencyKeyRow",
     "JobRow",
     "JobTagRow",
+    "ModelEventRow",
     "ModelVersionRow",
     "Table",
+    "TaskEventRow",
+    "TaskRow",
+    "TrafficRow",
     "UtcDateTime",
     "ViewRow",
     "utc_now",
 ]
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The migration that these tables belong to; the service and workers wait until the database is there."""

@@ -47,11 +47,12 @@ class ModelVersionRow(Table):
     metrics: Mapped[dict[str, Any]]  # of the published epoch, and test_*
     objective: Mapped[dict[str, Any]]
     parity: Mapped[dict[str, Any]]  # what the check against Keras measured
+    card: Mapped[dict[str, Any]]  # what was measured at publishing: sizes, latency, statistics of the training images
     created_at: Mapped[datetime]
 
 
 class BestRow(Table):
-    """The version that predictions use, for each (view, architecture)."""
+    """The version that predictions use, for each (view, architecture), and the rules by which it is replaced."""
 
     __tablename__ = "best_versions"
 
@@ -59,4 +60,33 @@ class BestRow(Table):
     name: Mapped[str] = mapped_column(primary_key=True)
     version: Mapped[int]
     pinned: Mapped[bool]
+    margin: Mapped[float]  # by how much a new version must beat the served one
+    revision: Mapped[int]  # counts changes, for ETags
+    last_event: Mapped[int]
+    updated_at: Mapped[datetime]
+
+
+class ModelEventRow(Table):
+    """What happened to a model's best version, and why. `sequence` counts from 1 within the model."""
+
+    __tablename__ = "model_events"
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class TrafficRow(Table):
+    """What one API process has seen of the requests to one version lately; written every few seconds."""
+
+    __tablename__ = "traffic"
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    process: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[dict[str, Any]]
     updated_at: Mapped[datetime]

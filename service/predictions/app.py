@@ -1,8 +1,8 @@
 """POST /api/v1/predict/{architecture} as a raw ASGI application.
 
-It runs inside the API's process, in front of FastAPI. Small pictures and fast networks are answered on the event loop:
-handing them to a thread would cost more than the work. Whatever can take long goes to threads, large bodies and large
-pictures apart from the rest, so that no photograph keeps others waiting. Of the largest, one is decoded at a time.
+It runs inside the API's process, in front of FastAPI. Small pictures are decoded on the event loop: handing them to a
+thread would cost more than the work. Whatever can take long goes to threads, large bodies and large pictures apart from
+the rest, so that no photograph keeps others waiting. Of the largest, one is decoded at a time.
 """
 
 from __future__ import annotations
@@ -11,25 +11,29 @@ import asyncio
 import gc
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import orjson
 import structlog
+from numpy.typing import NDArray
 from starlette.types import Receive, Scope, Send
 
 from core.settings import Settings
-from service.predictions.answers import answer, predictions_of, render
+from service.predictions.answers import predictions_of, render
 from service.predictions.bodies import Bodies, ClientGone
 from service.predictions.catalogue import Catalogue
 from service.predictions.decoding import Decoding
+from service.predictions.engine import Engine
+from service.predictions.instances import Tensor
 from service.predictions.pictures import Contents, Medium, contents_of, medium_of
-from service.predictions.predictor import SLOW_SECONDS, Predictor
+from service.predictions.predictor import Predictor
 from service.predictions.query import parse_query
-from service.predictions.turns import Turns
 from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, HttpError, problem
 from service.requests import refuse_nul
 
@@ -65,12 +69,12 @@ class Request:
 class PredictApp:
     """Answers predict requests from what the catalogue serves."""
 
-    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+    def __init__(self, catalogue: Catalogue, engine: Engine, settings: Settings) -> None:
         self._catalogue = catalogue
+        self._engine = engine
         self._max_pixels = settings.max_image_pixels
         self._bodies = Bodies(settings.max_predict_bytes)
         self._decoding = Decoding(settings.max_image_pixels)
-        self._turns = Turns()
         self._large = ThreadPoolExecutor(WORKERS, "predict-large")
         self._small = ThreadPoolExecutor(WORKERS, "predict")
 
@@ -107,11 +111,16 @@ class PredictApp:
     async def _predict(self, predictor: Predictor, top: int, body: bytes, content_type: bytes) -> bytes:
         contents, executor = await self._read(predictor, body, content_type)
         if executor is None:
-            ranking = await self._turns.rank(predictor, np.stack(list(contents.pictures)))
-            return render(predictor, predictions_of(predictor, ranking, top))
+            scores = await self._engine.score(predictor, np.stack(list(contents.pictures)))
+            return render(predictor, predictions_of(predictor, scores, top))
+        loop = asyncio.get_running_loop()
+        predictions: list[dict[str, Any]] = []
+        size = self._engine.batch(predictor)
         async with self._decoding.turn(contents):
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(executor, answer, predictor, contents.pictures, top)
+            while (batch := await loop.run_in_executor(executor, _next_batch, contents.pictures, size)) is not None:
+                scores = await self._engine.score(predictor, batch)
+                predictions += await loop.run_in_executor(executor, predictions_of, predictor, scores, top)
+        return await loop.run_in_executor(executor, render, predictor, predictions)
 
     async def _read(self, predictor: Predictor, body: bytes, content_type: bytes) -> tuple[Contents, Executor | None]:
         """The pictures, not decoded yet, and where to work on them: None is here and now."""
@@ -124,7 +133,13 @@ class PredictApp:
         contents = contents_of(*described)
         if contents.pixels > INLINE_PIXELS:
             return contents, self._large
-        return contents, self._small if contents.images * predictor.seconds > SLOW_SECONDS else None
+        return contents, self._small if contents.images > self._engine.batch(predictor) else None
+
+
+def _next_batch(pictures: Iterator[Tensor], size: int) -> NDArray[Any] | None:
+    """The next pictures, decoded, (n, height, width, channels); None after the last."""
+    batch = list(islice(pictures, size))
+    return np.stack(batch) if batch else None
 
 
 def tune_garbage_collector() -> None:
@@ -160,7 +175,7 @@ def _refusal(error: Exception, request_id: str) -> tuple[int, list[Header], byte
             headers.append((b"allow", b"POST"))
         case HTTPStatus.REQUEST_TIMEOUT:
             headers.append((b"connection", b"close"))
-        case HTTPStatus.SERVICE_UNAVAILABLE:
+        case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
             headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
             log.warning("cannot predict now", request_id=request_id, error=body["detail"])
         case HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
 from core.artifacts import ArtifactStore
 from core.errors import ArtifactCorrupt
+from core.inference import ENGINE_ERRORS, Floats, Network, UnfitError, softmax
 from core.objective import Objective
 from core.repositories.models import ServableVersion
 from core.repositories.results import objective_of
-
-Floats = NDArray[np.float32]
 
 SLOW_SECONDS = 0.002
 """for one image: a network slower than this gets more threads, and is kept off the event loop."""
@@ -27,45 +24,18 @@ MOST_THREADS = 4
 BATCH_BYTES = 8 << 20
 MOST_IN_BATCH = 32
 WARM_RUNS = 5
-_ENGINE_ERRORS = tuple(kind for kind in vars(engine).values() if isinstance(kind, type) and issubclass(kind, Exception))
-"""Each of ONNX Runtime's errors derives from Exception by itself."""
 
 
-class Network:
-    """An ONNX graph in ONNX Runtime, on the CPU. Raises the engine's own errors."""
+class Scores(NamedTuple):
+    """What a network says of n images, each (n, classes); classes are in the dataset's order."""
 
-    def __init__(self, content: bytes, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Waiting threads sleep: spinning would take the cores that decode, train and answer.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
-            raise UnfitError("it must have one float32 input and one output")
-        self._input = inputs[0].name
-        self._outputs = [outputs[0].name]
-
-    def logits(self, pixels: Floats) -> Floats:
-        """(n, classes) of pixels (n, height, width, channels)."""
-        result: Floats = self._session.run(self._outputs, {self._input: pixels})[0]
-        return result
-
-
-class UnfitError(Exception):
-    """The graph does not take the recorded input or give one logit for each label."""
-
-
-class Ranking(NamedTuple):
-    """For each image the classes' indices and probabilities, (n, classes), the likeliest first.
-
-    Of equally likely classes, the first in the dataset's order comes first.
-    """
-
-    order: NDArray[np.intp]
+    logits: Floats
     probabilities: Floats
+
+    def ranking(self) -> NDArray[np.intp]:
+        """For each image the classes' indices, the likeliest first; of equally likely ones, the first in the order."""
+        result: NDArray[np.intp] = np.argsort(-self.probabilities, axis=1, kind="stable")
+        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,18 +65,10 @@ class Predictor:
         height, width, channels = self.input_shape
         return max(1, min(MOST_IN_BATCH, BATCH_BYTES // (height * width * channels * 4)))
 
-    def rank(self, pixels: NDArray[Any]) -> Ranking:
+    def score(self, pixels: NDArray[Any]) -> Scores:
         """Of pixels 0-255, (n, height, width, channels)."""
-        probabilities = softmax(self.network.logits(pixels.astype(np.float32, copy=False)))
-        order = np.argsort(-probabilities, axis=1, kind="stable")
-        return Ranking(order, np.take_along_axis(probabilities, order, axis=1))
-
-
-def softmax(logits: Floats) -> Floats:
-    """Along the last axis; exact for logits of any size, because the largest is taken out first."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
+        logits = self.network.logits(pixels.astype(np.float32, copy=False))
+        return Scores(logits, softmax(logits))
 
 
 def load_predictor(servable: ServableVersion, store: ArtifactStore) -> Predictor:
@@ -117,7 +79,7 @@ def load_predictor(servable: ServableVersion, store: ArtifactStore) -> Predictor
     content = store.get(artifact.path, artifact.sha256)
     try:
         network, seconds = _warm_network(content, input_shape, len(row.labels))
-    except _ENGINE_ERRORS as error:
+    except ENGINE_ERRORS as error:
         raise ArtifactCorrupt(f"artifact {artifact.path} cannot be loaded: {error}") from error
     except UnfitError as error:
         raise ArtifactCorrupt(f"artifact {artifact.path} is not the published network: {error}") from error

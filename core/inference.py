@@ -1,0 +1,52 @@
+"""Published networks in ONNX Runtime: what predictions are made with, in the service and on workers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as engine
+
+Floats = NDArray[np.float32]
+
+ENGINE_ERRORS = tuple(kind for kind in vars(engine).values() if isinstance(kind, type) and issubclass(kind, Exception))
+"""Each of ONNX Runtime's errors derives from Exception by itself."""
+
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+"""in the order of preference; which of them there are, the installed ONNX Runtime knows"""
+
+
+class Network:
+    """An ONNX graph in ONNX Runtime, on the GPU where its build and the machine have one. Raises the engine's own errors."""
+
+    def __init__(self, content: bytes, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Waiting threads sleep: spinning would take the cores that decode, train and answer.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        available = onnxruntime.get_available_providers()
+        providers = [provider for provider in PROVIDERS if provider in available]
+        self._session = onnxruntime.InferenceSession(content, options, providers=providers)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
+            raise UnfitError("it must have one float32 input and one output")
+        self._input = inputs[0].name
+        self._outputs = [outputs[0].name]
+
+    def logits(self, pixels: Floats) -> Floats:
+        """(n, classes) of pixels 0-255, (n, height, width, channels)."""
+        result: Floats = self._session.run(self._outputs, {self._input: pixels})[0]
+        return result
+
+
+class UnfitError(Exception):
+    """The graph does not take the recorded input or give one logit for each label."""
+
+
+def softmax(logits: Floats) -> Floats:
+    """Along the last axis; exact for logits of any size, because the largest is taken out first."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return result
