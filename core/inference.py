@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -12,14 +14,18 @@ Floats = NDArray[np.float32]
 ENGINE_ERRORS = tuple(kind for kind in vars(engine).values() if isinstance(kind, type) and issubclass(kind, Exception))
 """Each of ONNX Runtime's errors derives from Exception by itself."""
 
-PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+PROVIDERS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("CUDAExecutionProvider", {"use_tf32": "0"}),  # else it would multiply with ten bits
+    ("CPUExecutionProvider", {}),
+)
 """in the order of preference; which of them there are, the installed ONNX Runtime knows"""
 
 
 class Network:
     """An ONNX graph in ONNX Runtime, on the GPU where its build and the machine have one. Raises the engine's own errors."""
 
-    def __init__(self, content: bytes, threads: int) -> None:
+    def __init__(self, file: Path, threads: int) -> None:
+        """Of an ONNX file that is verified already."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -27,8 +33,8 @@ class Network:
         # Waiting threads sleep: spinning would take the cores that decode, train and answer.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         available = onnxruntime.get_available_providers()
-        providers = [provider for provider in PROVIDERS if provider in available]
-        self._session = onnxruntime.InferenceSession(content, options, providers=providers)
+        providers = [provider for provider in PROVIDERS if provider[0] in available]
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
             raise UnfitError("it must have one float32 input and one output")

@@ -83,6 +83,12 @@ class Settings(BaseSettings):
         256 << 20, ge=0, description="training images that a trainer keeps in memory; more are read as needed"
     )
     max_image_pixels: int = Field(50_000_000, ge=1, description="most pixels an image may have")
+    model_memory_bytes: int = Field(
+        1 << 30, ge=0, description="memory of the models that an API process keeps loaded, about"
+    )
+    predict_threads: int | None = Field(
+        None, ge=1, le=1024, description="threads that an API process predicts with; default: one a core, 4 at most"
+    )
     max_batch: int = Field(32, ge=1, le=1024, description="images that a network runs at once, at most; 1: no batching")
     queues: Annotated[tuple[Queue, ...] | None, NoDecode, BeforeValidator(_listed)] = Field(
         None,

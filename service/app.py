@@ -37,6 +37,8 @@ from service.parameters import refuse_unknown_parameters
 from service.predictions.app import PredictApp
 from service.predictions.catalogue import Catalogue
 from service.predictions.engine import Engine
+from service.predictions.files import ModelFiles
+from service.predictions.loading import Loader
 from service.predictions.openapi import PATHS as PREDICT_PATHS
 from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, HttpError, problem
 from service.requests import Gate, HeadAsGet, RequestIds
@@ -45,13 +47,18 @@ log = structlog.get_logger("kerasd.api")
 
 PREDICT_PREFIX = "/api/v1/predict/"
 
+CACHED_MODELS = 4
+"""as many times the models that fit into memory have room in the cache on this machine"""
+
 
 def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
     """The whole API over the configured database, broker and artifacts. `stopping` tells streams to end."""
     database = Database(settings.database)
     store = open_store(settings)
     context = Context(settings, database, WakeUps(settings.broker), store, stopping or Event())
-    catalogue = Catalogue(database, store, LOCAL_TENANT)
+    files = ModelFiles(store, settings.cache / "models", CACHED_MODELS * settings.model_memory_bytes)
+    loader = Loader(files, settings.predict_threads)
+    catalogue = Catalogue(database, loader, LOCAL_TENANT, settings.model_memory_bytes)
     engine = Engine(settings.max_batch)
     control_plane = RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue, engine))))
     predictions = PredictApp(catalogue, engine, settings)

@@ -1,30 +1,29 @@
-"""Which models predictions use: follows the database and keeps the best versions loaded.
+"""Which models predictions use: follows the database, loads versions when they are asked for, and swaps better ones in.
 
 Requests read an immutable picture of what is served, which is replaced in one assignment: each sees one version whole,
-and none waits for another version to load.
+and none waits for another version to load. A version that follows a loaded one is loaded and warmed before it takes over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from core.artifacts import ArtifactStore
 from core.database import Database
 from core.errors import ArtifactCorrupt, ArtifactStoreFailed, Fault, InvalidQuery, ModelNotFound, NoModel
 from core.repositories.models import ServableVersion, get_version, list_best
-from service.predictions.predictor import Predictor, load_predictor
+from service.predictions.loading import Loader
+from service.predictions.predictor import Predictor
 from service.predictions.query import PredictQuery
-from service.predictions.served import BEST, Model, Served, Unloadable
+from service.predictions.residents import Residents
+from service.predictions.served import BEST, Listed, Served, Unloadable
 
 log = structlog.get_logger("kerasd.predict")
 
@@ -35,29 +34,30 @@ RETRY_SECONDS = 5.0
 STAND_INS = 5
 """earlier versions that are tried in place of a best one that cannot be loaded"""
 
-OLD_VERSIONS = 4
-"""versions asked for by number that stay loaded"""
+LOADS_AT_ONCE = 2
 
 Key = tuple[str, int]
 """a model's name and version"""
 
 
 class Catalogue:
-    """The served models of one tenant. To be used from one event loop."""
+    """The models of one tenant. To be used from one event loop: whatever it remembers is changed there."""
 
-    def __init__(self, database: Database, store: ArtifactStore, tenant: str) -> None:
+    def __init__(self, database: Database, loader: Loader, tenant: str, memory_bytes: int) -> None:
+        """`memory_bytes`: what all loaded versions may take together; one alone may take more."""
         self._database = database
-        self._store = store
+        self._loader = loader
         self._tenant = tenant
         self._served = Served()
+        self._loaded = Residents(memory_bytes)
+        self._loading: dict[Key, asyncio.Task[Predictor]] = {}
+        self._settling: dict[str, asyncio.Task[Predictor | None]] = {}
+        self._failed: dict[Key, float] = {}
         self._refreshing = asyncio.Lock()
         self._refreshed = float("-inf")
         self._trouble: DBAPIError | PoolTimeout | None = None
-        self._failed: dict[Key, float] = {}
-        self._old: OrderedDict[Key, Predictor] = OrderedDict()
-        self._loading: dict[Key, asyncio.Future[Predictor]] = {}
         self._follower = ThreadPoolExecutor(1, "catalogue")
-        self._loader = ThreadPoolExecutor(1, "old-versions")
+        self._loads = ThreadPoolExecutor(LOADS_AT_ONCE, "load-models")
         self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -66,28 +66,42 @@ class Catalogue:
 
     async def stop(self) -> None:
         """Returns when no thread uses the database any more."""
-        if self._polling is not None:
-            self._polling.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._polling
-        for executor in (self._follower, self._loader):
+        tasks = [
+            task for task in (self._polling, *self._settling.values(), *self._loading.values()) if task is not None
+        ]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for executor in (self._follower, self._loads):
             await asyncio.to_thread(executor.shutdown)
 
+    def loaded(self) -> Sequence[Predictor]:
+        """What is in memory, the most recently used last."""
+        return self._loaded.all()
+
     async def resolve(self, architecture: str, query: PredictQuery) -> Predictor:
-        """The predictor that a request means.
+        """The predictor that a request means, loaded if it was not.
 
         Raises NoModel, DatasetRequired, ModelNotFound, ArtifactCorrupt, InvalidQuery, and DBAPIError or
         ArtifactStoreFailed when it had to ask a database or store that is away.
         """
         if query.version is not None:
             return await self._numbered(architecture, query.dataset, query.version)
-        predictor = self._served.find(architecture, query.dataset)
-        if predictor is None:
-            await self._look_again()
-            predictor = self._served.find(architecture, query.dataset)
-        if predictor is None:
-            raise _no_model(architecture, query.dataset)
-        return predictor
+        looked = False
+        while True:
+            model = self._served.find(architecture, query.dataset)
+            if isinstance(model, Predictor):
+                self._loaded.touch(model)
+                return model
+            if model is not None:
+                predictor = await self._settle(model.servable)
+                if predictor is not None and predictor.version == model.servable.row.version:
+                    return predictor
+            elif looked:
+                raise _no_model(architecture, query.dataset)
+            else:
+                looked = True
+                await self._look_again()
 
     async def _numbered(self, architecture: str, view: str | None, version: int) -> Predictor:
         if architecture == BEST:
@@ -99,46 +113,40 @@ class Catalogue:
             view = self._served.only_view(architecture)
         if view is None:
             raise _no_model(architecture, view)
-        name = f"{view}.{architecture}"
-        best = self._served.models.get(name)
-        if isinstance(best, Predictor) and best.version == version:
-            return best
-        return await self._old_version(name, version)
-
-    async def _old_version(self, name: str, version: int) -> Predictor:
-        key = (name, version)
-        loaded = self._old.get(key)
+        key = (f"{view}.{architecture}", version)
+        loaded = self._loaded.get(key)
         if loaded is not None:
-            self._old.move_to_end(key)
             return loaded
         loading = self._loading.get(key)
         if loading is None:
-            loading = asyncio.get_running_loop().run_in_executor(self._loader, self._load_numbered, name, version)
-            self._loading[key] = loading
-            loading.add_done_callback(partial(self._keep, key))
+            loading = self._loading[key] = asyncio.create_task(self._load_numbered(key))
+            loading.add_done_callback(lambda _: self._loading.pop(key))
         return await asyncio.shield(loading)
 
-    def _keep(self, key: Key, loading: asyncio.Future[Predictor]) -> None:
-        """Only what is loaded takes a place among the old versions: whatever failed is tried anew when asked for."""
-        del self._loading[key]
-        if loading.cancelled() or loading.exception() is not None:
-            return
-        self._old[key] = loading.result()
-        if len(self._old) > OLD_VERSIONS:
-            self._old.popitem(last=False)
+    async def _load_numbered(self, key: Key) -> Predictor:
+        servable = await asyncio.get_running_loop().run_in_executor(self._loads, self._get_version, key)
+        return await self._load(servable)
 
-    def _load_numbered(self, name: str, version: int) -> Predictor:
+    def _get_version(self, key: Key) -> ServableVersion:
         with self._database.snapshot() as session:
-            servable = get_version(session, self._tenant, name, version)
-        return self._load(servable)
+            return get_version(session, self._tenant, *key)
 
-    def _load(self, servable: ServableVersion) -> Predictor:
-        """Raises ArtifactCorrupt, also when a folder does not give the bytes; ArtifactStoreFailed."""
-        try:
-            return load_predictor(servable, self._store)
-        except OSError as error:
-            detail = f"artifact {servable.artifact.path} cannot be read: {error.strerror or error}"
-            raise ArtifactCorrupt(detail) from error
+    async def _load(self, servable: ServableVersion) -> Predictor:
+        """What is loaded already, or the version loaded now, in place of what was used least recently.
+
+        Raises ArtifactCorrupt, ArtifactStoreFailed.
+        """
+        key = (servable.row.name, servable.row.version)
+        loaded = self._loaded.get(key)
+        if loaded is not None and loaded.sha256 == servable.artifact.sha256:
+            return loaded
+        predictor = await asyncio.get_running_loop().run_in_executor(self._loads, self._loader.load, servable)
+        milliseconds = round(predictor.seconds * 1000, 3)
+        log.info("model loaded", model=key[0], version=key[1], ms=milliseconds, bytes=predictor.bytes)
+        for evicted in self._loaded.add(predictor):
+            log.info("model put aside for lack of memory", model=evicted.name, version=evicted.version)
+            self._served = self._served.without(evicted)
+        return predictor
 
     async def _poll(self) -> None:
         while True:
@@ -158,10 +166,12 @@ class Catalogue:
         """Reads the database, unless that was begun after `since`. Only one does so at a time."""
         async with self._refreshing:
             if self._refreshed < since:
-                await asyncio.get_running_loop().run_in_executor(self._follower, self._read_database)
+                self._refreshed = time.monotonic()
+                best = await asyncio.get_running_loop().run_in_executor(self._follower, self._read_database)
+                if best is not None:
+                    self._follow(best)
 
-    def _read_database(self) -> None:
-        self._refreshed = time.monotonic()
+    def _read_database(self) -> Sequence[ServableVersion] | None:
         try:
             with self._database.snapshot() as session:
                 best = list_best(session, self._tenant)
@@ -169,54 +179,71 @@ class Catalogue:
             if self._trouble is None:
                 log.warning("the models cannot be listed; those loaded are served on", error=str(error))
             self._trouble = error
-            return
+            return None
         self._trouble = None
-        self._serve(best)
+        return best
 
-    def _serve(self, best: Sequence[ServableVersion]) -> None:
-        names = {servable.row.name for servable in best}
-        if self._served.models.keys() - names:
-            self._served = Served(model for name, model in self._served.models.items() if name in names)
+    def _follow(self, best: Sequence[ServableVersion]) -> None:
+        """Lists what is new, forgets what is gone, and begins to swap what is loaded and has a better version now."""
+        self._served = self._served.listing(best)
         for servable in best:
-            model = self._current(servable)
-            if model is not self._served.models.get(servable.row.name):
-                self._served = Served({**self._served.models, servable.row.name: model}.values())
+            model = self._served.models[servable.row.name]
+            awaited = isinstance(model, Predictor | Unloadable) and not self._is_current(model, servable)
+            if awaited and not self._failed_lately(servable) and servable.row.name not in self._settling:
+                self._begin_settling(servable)
 
-    def _current(self, servable: ServableVersion) -> Model:
-        """The model to serve for a best version: what is loaded already, or it, or its predecessor if it will not load."""
+    def _is_current(self, model: Predictor | Listed, servable: ServableVersion) -> bool:
+        key = (servable.row.version, servable.artifact.sha256)
+        return isinstance(model, Predictor) and (model.version, model.sha256) == key
+
+    def _failed_lately(self, servable: ServableVersion) -> bool:
+        failed = self._failed.get((servable.row.name, servable.row.version), float("-inf"))
+        return time.monotonic() < failed + RETRY_SECONDS
+
+    async def _settle(self, servable: ServableVersion) -> Predictor | None:
+        """Waits until a model that is only listed is loaded, or known not to load."""
+        settling = self._settling.get(servable.row.name) or self._begin_settling(servable)
+        return await asyncio.shield(settling)
+
+    def _begin_settling(self, servable: ServableVersion) -> asyncio.Task[Predictor | None]:
+        name = servable.row.name
+        settling = self._settling[name] = asyncio.create_task(self._swap_in(servable))
+        settling.add_done_callback(lambda _: self._settling.pop(name))
+        return settling
+
+    async def _swap_in(self, servable: ServableVersion) -> Predictor | None:
+        """Serves a best version; or, if it cannot be loaded, what is loaded, or an earlier one, or its error (None)."""
         row = servable.row
-        loaded = self._served.models.get(row.name)
-        if isinstance(loaded, Predictor) and (loaded.version, loaded.sha256) == (row.version, servable.artifact.sha256):
-            return loaded
         key = (row.name, row.version)
-        if loaded is not None and time.monotonic() < self._failed.get(key, float("-inf")) + RETRY_SECONDS:
-            return loaded
         try:
-            predictor = self._load(servable)
+            predictor = await self._load(servable)
         except Exception as error:
             if key not in self._failed:
                 log.exception("a model cannot be loaded", model=row.name, version=row.version)
             self._failed[key] = time.monotonic()
-            if isinstance(loaded, Predictor):
-                return loaded
-            if isinstance(error, ArtifactStoreFailed):  # an earlier version would be as far away
-                return Unloadable(row.name, row.view, row.architecture, error)
-            if not isinstance(error, ArtifactCorrupt):
-                error = ArtifactCorrupt(f"{row.name} {row.version} cannot be loaded")
-            earlier = self._predecessor(row.name, row.version)
-            return earlier or Unloadable(row.name, row.view, row.architecture, error)
+            served = self._served.models.get(row.name)
+            stand_in = served if isinstance(served, Predictor) else await self._stand_in(servable, error)
+            self._served = self._served.replacing(stand_in)
+            return stand_in if isinstance(stand_in, Predictor) else None
         self._failed.pop(key, None)
-        log.info("model loaded", model=row.name, version=row.version, ms=round(predictor.seconds * 1000, 3))
+        self._served = self._served.replacing(predictor)
         return predictor
 
-    def _predecessor(self, name: str, version: int) -> Predictor | None:
-        """The newest of the versions just before that can be loaded, to stand in for one that cannot."""
-        for earlier in range(version - 1, max(version - 1 - STAND_INS, 0), -1):
-            with suppress(ArtifactCorrupt, ArtifactStoreFailed, ModelNotFound):
-                predictor = self._load_numbered(name, earlier)
-                log.warning("an earlier version serves in its place", model=name, version=version, earlier=earlier)
+    async def _stand_in(self, servable: ServableVersion, error: Exception) -> Predictor | Unloadable:
+        """The newest of the versions just before that can be loaded, or why there is none."""
+        row = servable.row
+        if isinstance(error, ArtifactStoreFailed):  # an earlier version would be as far away
+            return Unloadable(servable, error)
+        if not isinstance(error, ArtifactCorrupt):
+            error = ArtifactCorrupt(f"{row.name} {row.version} cannot be loaded")
+        for earlier in range(row.version - 1, max(row.version - 1 - STAND_INS, 0), -1):
+            with suppress(ArtifactCorrupt, ArtifactStoreFailed, ModelNotFound, DBAPIError, PoolTimeout):
+                predictor = await self._load_numbered((row.name, earlier))
+                log.warning(
+                    "an earlier version serves in its place", model=row.name, version=row.version, earlier=earlier
+                )
                 return predictor
-        return None
+        return Unloadable(servable, error)
 
 
 def _no_model(architecture: str, view: str | None) -> NoModel:

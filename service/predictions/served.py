@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from core.errors import ArtifactCorrupt, ArtifactStoreFailed, DatasetRequired
 from core.objective import Direction, Objective
+from core.repositories.models import ServableVersion
+from core.repositories.results import objective_of
 from service.predictions.predictor import Predictor
 
 BEST = "best"
@@ -18,23 +21,49 @@ COMMON_OBJECTIVE = Objective("val_accuracy", Direction.MAX)
 
 
 @dataclass(frozen=True)
-class Unloadable:
+class Listed:
+    """A best version that nobody has asked for yet, or that had to make room."""
+
+    servable: ServableVersion
+
+    @property
+    def name(self) -> str:
+        return self.servable.row.name
+
+    @property
+    def view(self) -> str:
+        return self.servable.row.view
+
+    @property
+    def architecture(self) -> str:
+        return self.servable.row.architecture
+
+    @property
+    def objective(self) -> Objective:
+        return objective_of(self.servable.row.objective)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.servable.row.metrics
+
+
+@dataclass(frozen=True)
+class Unloadable(Listed):
     """A best version that cannot be loaded and has no predecessor to stand in."""
 
-    name: str
-    view: str
-    architecture: str
     error: ArtifactCorrupt | ArtifactStoreFailed
 
 
-Model = Predictor | Unloadable
+Model = Predictor | Listed
 
 
 class Served:
-    """Immutable."""
+    """Immutable: what changes makes a new one."""
 
-    def __init__(self, models: Iterable[Model] = ()) -> None:
+    def __init__(self, models: Iterable[Model] = (), listed: Iterable[Listed] = ()) -> None:
+        """`listed`: the best versions as the database has them, whatever is served in their place."""
         self.models = {model.name: model for model in models}
+        self._listed = {model.name: model for model in listed}
         self._found = {(model.architecture, model.view): model for model in self.models.values()}
         for view, candidates in _by_view(self.models.values()).items():
             self._found[BEST, view] = _best(candidates)
@@ -47,16 +76,31 @@ class Served:
             if len(views) == 1
         }
 
-    def find(self, architecture: str, view: str | None) -> Predictor | None:
+    def listing(self, best: Sequence[ServableVersion]) -> Self:
+        """With these best versions: what is served already stays, until it is replaced."""
+        listed = [Listed(servable) for servable in best]
+        return type(self)([self._still(model) for model in listed], listed)
+
+    def replacing(self, model: Predictor | Unloadable) -> Self:
+        """With that served under its name, if there is still a model of that name."""
+        if model.name not in self.models:
+            return self
+        return type(self)({**self.models, model.name: model}.values(), self._listed.values())
+
+    def without(self, predictor: Predictor) -> Self:
+        """With a version that had to make room only listed."""
+        if self.models.get(predictor.name) is not predictor:
+            return self
+        return type(self)({**self.models, predictor.name: self._listed[predictor.name]}.values(), self._listed.values())
+
+    def find(self, architecture: str, view: str | None) -> Predictor | Listed | None:
         """None when there is no such model. Raises DatasetRequired, ArtifactCorrupt, ArtifactStoreFailed."""
         model = self._unnamed.get(architecture) if view is None else self._found.get((architecture, view))
-        if isinstance(model, Predictor):
-            return model
         if isinstance(model, Unloadable):
             raise model.error.with_traceback(None)  # raised again and again, it would collect all their lines
-        if view is None:
+        if model is None and view is None:
             self.only_view(architecture)
-        return None
+        return model
 
     def only_view(self, architecture: str) -> str | None:
         """The view that alone has a model of `architecture`; None when none has. Raises DatasetRequired."""
@@ -68,6 +112,12 @@ class Served:
             )
         return views[0] if views else None
 
+    def _still(self, listed: Listed) -> Model:
+        served = self.models.get(listed.name)
+        if isinstance(served, Predictor | Unloadable):
+            return served
+        return listed
+
 
 def _by_view(models: Iterable[Model]) -> dict[str, list[Model]]:
     views: dict[str, list[Model]] = defaultdict(list)
@@ -78,7 +128,7 @@ def _by_view(models: Iterable[Model]) -> dict[str, list[Model]]:
 
 def _best(candidates: Sequence[Model]) -> Model:
     """By the objective that all share, else the common one; the first by name of equally good ones."""
-    usable = sorted((model for model in candidates if isinstance(model, Predictor)), key=lambda model: model.name)
+    usable = sorted((model for model in candidates if not isinstance(model, Unloadable)), key=lambda model: model.name)
     if not usable:
         return candidates[0]
     objectives = {model.objective for model in usable}

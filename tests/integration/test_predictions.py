@@ -27,9 +27,11 @@ from starlette.testclient import TestClient
 from core.artifacts import ArtifactStore, open_store
 from core.database import Database
 from core.images import picture_pixels
+from core.repositories.models import ServableVersion
 from core.settings import Settings
 from service.app import create_app
-from service.predictions.predictor import load_predictor
+from service.predictions.loading import SESSION_BYTES, Loader
+from service.predictions.predictor import Predictor
 
 PREDICT = "/api/v1/predict/lenet?dataset=digits"
 
@@ -174,26 +176,114 @@ class TestNewModels:
             assert predict(api, png(Image.new("L", (SIDE, SIDE)))).status_code == 200
 
 
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The names and versions of what was loaded, in order."""
+    loaded: list[tuple[str, int]] = []
+    load = Loader.load
+
+    def noted(loader: Loader, servable: ServableVersion) -> Predictor:
+        loaded.append((servable.row.name, servable.row.version))
+        return load(loader, servable)
+
+    monkeypatch.setattr(Loader, "load", noted)
+    return loaded
+
+
+def serving(api: TestClient, view: str) -> int:
+    answer = api.post(
+        "/api/v1/predict/lenet",
+        content=png(Image.new("L", (SIDE, SIDE))),
+        headers={"Content-Type": "image/png"},
+        params={"dataset": view},
+    )
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["model"]["version"])
+
+
+class TestLoading:
+    def test_a_model_is_loaded_when_it_is_asked_for(
+        self, settings: Settings, database: Database, store: ArtifactStore, loads: list[tuple[str, int]]
+    ) -> None:
+        for view in ("digits", "letters"):
+            publish(database, store, f"{view}.onnx", view=view)
+        with TestClient(create_app(settings)) as api:
+            problem(api.post("/api/v1/predict/lenet"), 409, "dataset_required")  # so both are known by now
+            assert loads == []
+            assert serving(api, "letters") == 1
+            assert serving(api, "letters") == 1
+            assert loads == [("letters.lenet", 1)]
+
+    def test_a_better_version_of_a_loaded_one_is_loaded_unasked(
+        self, settings: Settings, database: Database, store: ArtifactStore, loads: list[tuple[str, int]]
+    ) -> None:
+        publish(database, store, "1.onnx", val_accuracy=0.5)
+        with TestClient(create_app(settings)) as api:
+            assert serving(api, "digits") == 1
+            publish(database, store, "2.onnx", val_accuracy=0.6)
+            until(lambda: len(loads) == 2, 20, "the second version is loaded")
+            until(lambda: serving(api, "digits") == 2, 20, "the second version serves")
+            assert loads == [("digits.lenet", 1), ("digits.lenet", 2)]
+
+    def test_the_least_recently_used_makes_room(
+        self, settings: Settings, database: Database, store: ArtifactStore, loads: list[tuple[str, int]]
+    ) -> None:
+        views = ["a", "b", "c"]
+        for view in views:
+            publish(database, store, f"{view}.onnx", view=view)
+        for_two = settings.model_copy(update={"model_memory_bytes": 2 * SESSION_BYTES + (2 << 20)})
+        with TestClient(create_app(for_two)) as api:
+            for view in ("a", "b", "a", "c", "a", "b"):
+                assert serving(api, view) == 1
+        assert [name.removesuffix(".lenet") for name, _ in loads] == ["a", "b", "c", "b"]
+
+    def test_one_model_may_take_more_than_all_may(
+        self, settings: Settings, database: Database, store: ArtifactStore, loads: list[tuple[str, int]]
+    ) -> None:
+        publish(database, store)
+        tiny = settings.model_copy(update={"model_memory_bytes": 0})
+        with TestClient(create_app(tiny)) as api:
+            assert [serving(api, "digits") for _ in range(3)] == [1, 1, 1]
+        assert loads == [("digits.lenet", 1)]
+
+    def test_many_who_ask_at_once_share_one_loading(
+        self, settings: Settings, database: Database, store: ArtifactStore, loads: list[tuple[str, int]]
+    ) -> None:
+        publish(database, store)
+        with TestClient(create_app(settings)) as api, ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(lambda _: serving(api, "digits"), range(16))) == [1] * 16
+        assert loads == [("digits.lenet", 1)]
+
+    def test_best_passes_over_one_that_cannot_be_loaded(
+        self, settings: Settings, database: Database, store: ArtifactStore
+    ) -> None:
+        publish(database, store, "lenet.onnx", val_accuracy=0.9)
+        publish(database, store, "vgg.onnx", architecture="vgg", val_accuracy=0.5)
+        flip_a_bit(store, "local/lenet.onnx")
+        blank = png(Image.new("L", (SIDE, SIDE)))
+        with TestClient(create_app(settings)) as api:
+            headers = {"Content-Type": "image/png"}
+            answer = api.post("/api/v1/predict/best", content=blank, headers=headers)
+            assert answer.json()["model"]["name"] == "digits.vgg"
+            problem(api.post("/api/v1/predict/lenet", content=blank, headers=headers), 503, "artifact_corrupt")
+
+
+def flip_a_bit(store: ArtifactStore, path: str) -> None:
+    file = store.local_path(path)
+    assert file is not None
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
 class TestOldVersions:
     @pytest.fixture
-    def loads(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-        """The versions that were loaded, in order."""
-        loaded: list[int] = []
-
-        def noted(servable: Any, store: ArtifactStore) -> Any:
-            loaded.append(servable.row.version)
-            return load_predictor(servable, store)
-
-        monkeypatch.setattr("service.predictions.catalogue.load_predictor", noted)
-        return loaded
-
-    @pytest.fixture
-    def models(self, database: Database, store: ArtifactStore, loads: list[int]) -> None:
+    def models(self, database: Database, store: ArtifactStore, loads: list[tuple[str, int]]) -> None:
         """Four of them, of which the first stays the best."""
         for number in range(1, 5):
             publish(database, store, f"{number}.onnx", val_accuracy=0.9 - number / 10)
 
-    def test_unknown_numbers_leave_the_loaded_ones_alone(self, api: TestClient, loads: list[int]) -> None:
+    def test_unknown_numbers_leave_the_loaded_ones_alone(self, api: TestClient, loads: list[tuple[str, int]]) -> None:
         blank = png(Image.new("L", (8, 8)))
         for version in (2, 3):
             assert predict(api, blank, version=version).json()["model"]["version"] == version
@@ -201,7 +291,7 @@ class TestOldVersions:
             problem(predict(api, blank, version=unknown), 404, "model_not_found")
         for version in (2, 3):
             assert predict(api, blank, version=version).status_code == 200
-        assert (loads.count(2), loads.count(3)) == (1, 1)
+        assert loads == [("digits.lenet", 2), ("digits.lenet", 3)]
 
     def test_one_that_could_not_be_loaded_is_tried_again(self, api: TestClient, settings: Settings) -> None:
         file = Path(settings.artifacts.removeprefix("file://")) / "local/2.onnx"
@@ -220,12 +310,13 @@ class TestOldVersions:
     ) -> None:
         failures = [error]
 
-        def failing_once(servable: Any, store: ArtifactStore) -> Any:
+        def failing_once(loader: Loader, servable: ServableVersion) -> Predictor:
             if servable.row.version == 2 and failures:
                 raise failures.pop()
-            return load_predictor(servable, store)
+            return load(loader, servable)
 
-        monkeypatch.setattr("service.predictions.catalogue.load_predictor", failing_once)
+        load = Loader.load
+        monkeypatch.setattr(Loader, "load", failing_once)
         blank = png(Image.new("L", (8, 8)))
         assert predict(api, blank, version=2).status_code in (500, 503)
         assert predict(api, blank, version=2).status_code == 200

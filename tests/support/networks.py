@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -17,15 +18,18 @@ SIDE = 8
 LABELS = ["dark", "bright"]
 
 
-def brightness_network() -> bytes:
-    """ONNX of a network that tells bright grayscale pictures of SIDE x SIDE from dark ones, by their mean."""
+def brightness_network(name: str = "brightness") -> bytes:
+    """ONNX of a network that tells bright grayscale pictures of SIDE x SIDE from dark ones, by their mean.
+
+    Its bytes differ from those of one with another name.
+    """
     weights = np.array([[-1.0, 1.0]], np.float32).repeat(SIDE * SIDE, axis=0) / (SIDE * SIDE)
     graph = helper.make_graph(
         [
             helper.make_node("Flatten", ["pixels"], ["flat"]),
             helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
         ],
-        "brightness",
+        name,
         [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", SIDE, SIDE, 1])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
         [
@@ -40,12 +44,21 @@ def brightness_network() -> bytes:
 WEIGHTS = b"what another job might start with"
 
 
-def publish(database: Database, store: ArtifactStore, name: str = "model.onnx", **metrics: float) -> int:
-    """Publishes a version of digits.lenet whose bytes lie at local/`name`. Returns its number."""
-    content = brightness_network()
+def publish(
+    database: Database,
+    store: ArtifactStore,
+    name: str = "model.onnx",
+    *,
+    view: str = "digits",
+    architecture: str = "lenet",
+    **metrics: float,
+) -> int:
+    """Publishes a version of <view>.<architecture> whose bytes lie at local/`name`. Returns its number."""
+    content = brightness_network(name)
     store.put(f"local/{name}", content)
     store.put(f"local/{name}.weights", WEIGHTS)
-    return finish(database, start(database), published_at(f"local/{name}", content, **metrics))
+    made = replace(published_at(f"local/{name}", content, **metrics), view=view, architecture=architecture)
+    return finish(database, start(database), made)
 
 
 def published_at(path: str, content: bytes, **metrics: Any) -> Publication:

@@ -1,0 +1,85 @@
+"""From a published version to a predictor that has run: verified, warmed, measured."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import ArtifactCorrupt
+from core.inference import ENGINE_ERRORS, Network, UnfitError
+from core.repositories.models import ServableVersion
+from core.repositories.results import objective_of
+from service.predictions.files import ModelFiles
+from service.predictions.predictor import SLOW_SECONDS, Predictor
+
+MOST_THREADS = 4
+WARM_RUNS = 5
+
+MEMORY_FACTOR = 1.2
+SESSION_BYTES = 4 << 20
+"""What a loaded version takes: its file's size times the factor, and this for the session and its buffers."""
+
+
+class Loader:
+    """Reads versions for as many threads as predictions may use. Safe to call from several threads."""
+
+    def __init__(self, files: ModelFiles, threads: int | None = None) -> None:
+        """`threads`: of a slow network's run; by default one for each core that this process may use."""
+        self._files = files
+        self._threads = min(threads or len(os.sched_getaffinity(0)), MOST_THREADS)
+
+    def load(self, servable: ServableVersion) -> Predictor:
+        """Raises ArtifactCorrupt when its bytes are not what was published; ArtifactStoreFailed."""
+        row, artifact = servable.row, servable.artifact
+        shape = row.input_shape
+        input_shape = (int(shape["height"]), int(shape["width"]), int(shape["channels"]))
+        file = self._files.verified(artifact)
+        try:
+            network, seconds = self._warm(file, input_shape, len(row.labels))
+        except ENGINE_ERRORS as error:
+            raise ArtifactCorrupt(f"artifact {artifact.path} cannot be loaded: {error}") from error
+        except UnfitError as error:
+            raise ArtifactCorrupt(f"artifact {artifact.path} is not the published network: {error}") from error
+        return Predictor(
+            name=row.name,
+            view=row.view,
+            architecture=row.architecture,
+            version=row.version,
+            job=row.job_id,
+            sha256=artifact.sha256,
+            labels=tuple(row.labels),
+            input_shape=input_shape,
+            reduced_to=shape.get("reduced_to"),
+            objective=objective_of(row.objective),
+            metrics=row.metrics,
+            network=network,
+            seconds=seconds,
+            bytes=round(MEMORY_FACTOR * artifact.bytes) + SESSION_BYTES,
+        )
+
+    def _warm(self, file: Path, input_shape: tuple[int, int, int], classes: int) -> tuple[Network, float]:
+        """A network that has run, and what one image took. Threads only pay where a run outlasts waking them."""
+        network = Network(file, threads=1)
+        logits = network.logits(np.zeros((2, *input_shape), np.float32))
+        if logits.shape != (2, classes):
+            raise UnfitError(f"two images give an output of shape {logits.shape}, not {(2, classes)}")
+        seconds = _time(network, input_shape)
+        if seconds > SLOW_SECONDS and self._threads > 1:
+            del network  # or both would be in memory at once
+            network = Network(file, self._threads)
+            seconds = _time(network, input_shape)
+        return network, seconds
+
+
+def _time(network: Network, input_shape: tuple[int, int, int]) -> float:
+    """Seconds for one image, the fastest of a few runs."""
+    image = np.zeros((1, *input_shape), np.float32)
+    fastest = float("inf")
+    for _ in range(WARM_RUNS):
+        started = time.perf_counter()
+        network.logits(image)
+        fastest = min(fastest, time.perf_counter() - started)
+    return fastest
