@@ -85,6 +85,7 @@ locks: $(TOOLS) ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 take
 	$(COMPILE) pyproject.toml --extra gpu -o requirements/gpu.lock
 	$(COMPILE) pyproject.toml --extra cpu --extra dev -o requirements/dev.lock
 	$(COMPILE) requirements/tools.in -o requirements/tools.lock
+	$(COMPILE) requirements/peers.in -o requirements/peers.lock
 
 clean: ## Remove .venv, caches and build leftovers; data folders stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import httpx2
 from client.client import Client
 
 BENCHMARKS = Path(__file__).parent
+ROOT = BENCHMARKS.parent
 
 
 def free_port() -> int:
@@ -55,16 +57,40 @@ def running_api(folder: Path, **environment: str) -> Iterator[str]:
 
 
 @contextmanager
-def running_peer(kind: str) -> Iterator[str]:
-    """usual_server.py; yields the URL to POST to."""
+def running_peer(kind: str, onnx: Path | None = None) -> Iterator[str]:
+    """A server of peers/: usual, empty, bare, litserve or bentoml, the last two with an ONNX file; yields the URL to POST to."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, str(BENCHMARKS / "usual_server.py"), str(port), kind])
-    try:
-        wait_for(f"http://127.0.0.1:{port}/")
-        yield f"http://127.0.0.1:{port}/predict"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    folder = BENCHMARKS / "peers"
+    python = peers_python() if onnx else Path(sys.executable)
+    environment = {**os.environ, "ONNX_FILE": str(onnx), "BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(ROOT)}
+    match kind:
+        case "litserve":
+            command = [str(python), str(folder / "litserve_server.py"), str(port), str(onnx)]
+        case "bentoml":
+            command = [str(python.parent / "bentoml"), "serve", "bentoml_server:Classifier", "--port", str(port)]
+        case _:
+            command = [str(python), str(folder / "usual_server.py"), str(port), kind]
+    with tempfile.TemporaryFile() as log:  # each server logs as it does by default
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_for(f"http://127.0.0.1:{port}/")
+            yield f"http://127.0.0.1:{port}/predict"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def peers_python() -> Path:
+    """The Python that has LitServe and BentoML, from requirements/peers.lock, installed at first use."""
+    folder = ROOT / "build" / "peers"
+    python = folder / "bin" / "python"
+    lock = ROOT / "requirements" / "peers.lock"
+    uv = str(Path(sys.executable).parent / "uv")
+    if not python.exists():
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(lock)]
+    subprocess.run(install, check=True)
+    return python
 
 
 def wait_for(url: str, seconds: float = 120.0) -> None:

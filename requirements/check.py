@@ -83,6 +83,7 @@ def main() -> int:
             *(item for extra in extras for item in project["optional-dependencies"][extra]),
         ]
         faults += lock_faults(name, locks[name], wanted)
+    faults += lock_faults("peers", (ROOT / "requirements" / "peers.lock").read_text(encoding="utf-8"), ())
     for fault in faults:
         print(fault, file=sys.stderr)
     print(

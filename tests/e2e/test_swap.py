@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from networks import publish
 from PIL import Image
 from stack import Stack, until
+
+from core.artifacts import open_store
 
 VIEW = {"name": "digits", "seed": 21}
 
@@ -118,3 +126,88 @@ class TestSwap:
         assert (answer.status_code, answer.json()["code"]) == (503, "artifact_corrupt")
         assert predict(stack, view, version=1).json()["model"]["job"] == good["id"]
         assert predict(stack, view).json()["model"]["job"] == good["id"]
+
+
+class TestManySwaps:
+    """Networks published without training: each version's answer to the same picture is known and its own."""
+
+    MEAN = 128
+
+    @pytest.fixture
+    def serving(self, tmp_path: Path) -> Iterator[Stack]:
+        stack = Stack(tmp_path)
+        stack.start("api")
+        stack.wait_ready()
+        yield stack
+        stack.close()
+
+    @pytest.mark.parametrize(
+        ("swaps", "predictions"),
+        [(8, 1_600), pytest.param(50, 10_000, marks=[pytest.mark.long, pytest.mark.timeout(300)])],
+    )
+    def test_no_request_fails_and_every_answer_is_that_of_one_version(
+        self, serving: Stack, swaps: int, predictions: int
+    ) -> None:
+        store = open_store(serving.settings)
+
+        def publish_next(number: int) -> None:
+            made = publish(
+                serving.database, store, f"{number}.onnx", threshold=self.threshold(number), val_accuracy=number / 100
+            )
+            assert made == number
+
+        publish_next(1)
+        answers: list[tuple[int, int, float]] = []
+        done = threading.Event()
+
+        def ask(url: str) -> None:
+            file = io.BytesIO()
+            Image.new("L", (8, 8), self.MEAN).save(file, "PNG")
+            with closing(HTTPConnection(url.removeprefix("http://"), timeout=30)) as http:
+                while not done.is_set():
+                    http.request("POST", "/api/v1/predict/lenet", file.getvalue(), {"Content-Type": "image/png"})
+                    answer = http.getresponse()
+                    said = json.loads(answer.read())
+                    version = said["model"]["version"] if answer.status == 200 else 0
+                    top = {each["label"]: each["probability"] for each in said["predictions"][0]["top"]}
+                    answers.append((answer.status, version, top["bright"]))
+
+        with ThreadPoolExecutor(4) as threads:
+            asking = [threads.submit(ask, serving.urls[number % len(serving.urls)]) for number in range(4)]
+            try:
+                for number in range(2, swaps + 2):
+                    publish_next(number)
+                    enough = predictions * (number - 1) // swaps
+                    until(lambda: answers[-1][1] == number and len(answers) >= enough, 60, f"{number} serves")  # noqa: B023
+            finally:
+                done.set()
+            for each in asking:
+                each.result()
+        assert len(answers) >= predictions
+        assert {status for status, _, _ in answers} == {200}
+        assert {version for _, version, _ in answers} == set(range(1, swaps + 2))
+        wrong = [(version, said) for _, version, said in answers if abs(said - self.expected(version)) > 1e-5]
+        assert wrong == []
+
+    def test_all_api_processes_agree_within_two_seconds(self, serving: Stack) -> None:
+        store = open_store(serving.settings)
+
+        def versions() -> set[int]:
+            return {
+                httpx2.post(f"{url}/api/v1/predict/lenet", content=digit(), headers={"Content-Type": "image/png"})
+                .raise_for_status()
+                .json()["model"]["version"]
+                for url in serving.urls
+            }
+
+        publish(serving.database, store, "1.onnx", val_accuracy=0.1)
+        assert versions() == {1}
+        publish(serving.database, store, "2.onnx", val_accuracy=0.2)
+        until(lambda: versions() == {2}, 2, "all serve the second version", lambda: serving.log("api"))
+
+    def threshold(self, version: int) -> float:
+        return 127.5 + version / 100
+
+    def expected(self, version: int) -> float:
+        """The probability of "bright": logits are the mean's distance from the threshold, and its negative."""
+        return 1 / (1 + math.exp(-2 * (self.MEAN - self.threshold(version))))

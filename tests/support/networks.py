@@ -18,10 +18,10 @@ SIDE = 8
 LABELS = ["dark", "bright"]
 
 
-def brightness_network(name: str = "brightness") -> bytes:
+def brightness_network(name: str = "brightness", threshold: float = 127.5) -> bytes:
     """ONNX of a network that tells bright grayscale pictures of SIDE x SIDE from dark ones, by their mean.
 
-    Its bytes differ from those of one with another name.
+    Its bytes differ from those of one with another name. Logits: threshold - mean and mean - threshold.
     """
     weights = np.array([[-1.0, 1.0]], np.float32).repeat(SIDE * SIDE, axis=0) / (SIDE * SIDE)
     graph = helper.make_graph(
@@ -34,7 +34,7 @@ def brightness_network(name: str = "brightness") -> bytes:
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
         [
             numpy_helper.from_array(weights, "weights"),
-            numpy_helper.from_array(np.array([127.5, -127.5], np.float32), "bias"),
+            numpy_helper.from_array(np.array([threshold, -threshold], np.float32), "bias"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -51,10 +51,11 @@ def publish(
     *,
     view: str = "digits",
     architecture: str = "lenet",
+    threshold: float = 127.5,
     **metrics: float,
 ) -> int:
     """Publishes a version of <view>.<architecture> whose bytes lie at local/`name`. Returns its number."""
-    content = brightness_network(name)
+    content = brightness_network(name, threshold)
     store.put(f"local/{name}", content)
     store.put(f"local/{name}.weights", WEIGHTS)
     made = replace(published_at(f"local/{name}", content, **metrics), view=view, architecture=architecture)

@@ -1,6 +1,6 @@
-"""The usual way to serve a Keras network: FastAPI, a Pydantic body and model.predict. Also an endpoint that does nothing.
+"""The usual way to serve a Keras network: FastAPI, a Pydantic body and model.predict. Also endpoints that do nothing.
 
-Usage: python usual_server.py PORT usual|empty
+Usage: python usual_server.py PORT usual|empty|bare
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel
 
 CLASSES = 10
@@ -39,6 +39,20 @@ def usual_app() -> FastAPI:
 
 
 def empty_app() -> Any:
+    """A FastAPI route that reads the body: the ceiling for whoever writes one."""
+    app = FastAPI()
+
+    @app.post("/predict")
+    async def predict(request: Request) -> dict[str, Any]:
+        await request.body()
+        return {}
+
+    return app
+
+
+def bare_app() -> Any:
+    """The same without a framework: the ceiling of the HTTP server."""
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
@@ -52,5 +66,5 @@ def empty_app() -> Any:
 
 if __name__ == "__main__":
     port, kind = int(sys.argv[1]), sys.argv[2]
-    application = usual_app() if kind == "usual" else empty_app()
-    uvicorn.run(application, port=port, log_level="warning", lifespan="off" if kind == "empty" else "auto")
+    application = {"usual": usual_app, "empty": empty_app, "bare": bare_app}[kind]()
+    uvicorn.run(application, port=port, log_level="warning", lifespan="off" if kind == "bare" else "auto")
