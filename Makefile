@@ -82,7 +82,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
 locks: $(TOOLS) ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 takes newer releases
 	$(COMPILE) pyproject.toml -o requirements/base.lock
 	$(COMPILE) pyproject.toml --extra cpu -o requirements/cpu.lock
-	$(COMPILE) pyproject.toml --extra gpu -o requirements/gpu.lock
+	$(COMPILE) pyproject.toml --extra gpu --override requirements/gpu.overrides -o requirements/gpu.lock
 	$(COMPILE) pyproject.toml --extra cpu --extra dev -o requirements/dev.lock
 	$(COMPILE) requirements/tools.in -o requirements/tools.lock
 	$(COMPILE) requirements/peers.in -o requirements/peers.lock

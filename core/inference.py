@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,7 @@ class Network:
         options.log_severity_level = 3
         # Waiting threads sleep: spinning would take the cores that decode, train and answer.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        available = onnxruntime.get_available_providers()
-        providers = [provider for provider in PROVIDERS if provider[0] in available]
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=_providers())
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
             raise UnfitError("it must have one float32 input and one output")
@@ -45,6 +44,15 @@ class Network:
         """(n, classes) of pixels 0-255, (n, height, width, channels)."""
         result: Floats = self._session.run(self._outputs, {self._input: pixels})[0]
         return result
+
+
+@cache
+def _providers() -> list[tuple[str, dict[str, str]]]:
+    """Those of the installed ONNX Runtime; it falls back from one that the machine has no device for."""
+    available = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" in available:
+        onnxruntime.preload_dlls()  # from NVIDIA's packages, which lie where no linker looks
+    return [provider for provider in PROVIDERS if provider[0] in available]
 
 
 class UnfitError(Exception):
