@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from bench_predict import SETTINGS, png_of
+from bench_predict import SETTINGS, png_of, train
 from load import Figures, generator, measure
 from rich.console import Console
 from rich.table import Table
@@ -50,9 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kerasd-bench-") as temporary:
         folder = Path(temporary)
         with running_kerasd(folder, **SETTINGS) as client:
-            job = client.wait(client.submit(SPEC).id)
-            if job.model is None:
-                raise RuntimeError(f"the job {job.state}: {job.detail}")
+            train(client, SPEC)
         (onnx,) = (folder / "data" / "artifacts").rglob("model.onnx")
         alone = engine_alone(onnx)
         for name, batch in (("without micro-batching", 1), ("with", BATCH)):

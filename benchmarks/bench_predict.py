@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -45,9 +46,9 @@ def binary_of(pixels: np.ndarray) -> tuple[bytes, dict[str, str]]:
     return header + tensor, {"Inference-Header-Content-Length": str(len(header))}
 
 
-def train(client: Client) -> str:
+def train(client: Client, spec: dict[str, Any]) -> str:
     """The name of the model."""
-    job = client.wait(client.submit(SPEC).id)
+    job = client.wait(client.submit(spec).id)
     if job.model is None:
         raise RuntimeError(f"the job {job.state}: {job.detail}")
     return job.model.name
@@ -60,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kerasd-bench-") as temporary:
         folder = Path(temporary)
         with running_kerasd(folder, **SETTINGS) as client:
-            name = train(client)
+            name = train(client, SPEC)
         (published,) = (folder / "data" / "artifacts").rglob("model.onnx")
         onnx = Path(shutil.copy(published, folder / "same.onnx"))
 

@@ -42,12 +42,16 @@ def running_kerasd(folder: Path, **environment: str) -> Iterator[Client]:
         process.wait(timeout=30)
 
 
+def environment_of(folder: Path, port: int) -> dict[str, str]:
+    """This process's, with settings for an API on the data folder in `folder`."""
+    return {**os.environ, "KERASD_DATA_DIR": str(folder / "data"), "KERASD_PORT": str(port)}
+
+
 @contextmanager
 def running_api(folder: Path, **environment: str) -> Iterator[str]:
     """The API alone, without broker and worker; yields its URL."""
     url = f"http://127.0.0.1:{(port := free_port())}"
-    settings = {"KERASD_DATA_DIR": str(folder / "data"), "KERASD_PORT": str(port), **environment}
-    process = subprocess.Popen([sys.executable, "-m", "service"], env={**os.environ, **settings})
+    process = subprocess.Popen([sys.executable, "-m", "service"], env={**environment_of(folder, port), **environment})
     try:
         wait_for(f"{url}/readyz")
         yield url
