@@ -15,6 +15,7 @@ KerasdError
 │   ├── DatasetExists       the name belongs to other images
 │   ├── DatasetInUse        jobs still need it
 │   ├── DatasetNotReady     its import has not ended, or was refused
+│   ├── NoEarlierVersion    a model has nothing to roll back to
 │   └── IdempotencyKeyInFlight  the first request with that key is not answered yet
 ├── IdempotencyKeyReused    the same key came with another body
 ├── ArtifactCorrupt         stored bytes do not match their recorded sha256
@@ -142,6 +143,10 @@ class DatasetInUse(Conflict):
 
 class DatasetNotReady(Conflict):
     code = "dataset_not_ready"
+
+
+class NoEarlierVersion(Conflict):
+    code = "no_earlier_version"
 
 
 class IdempotencyKeyInFlight(Conflict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Direction(StrEnum):
@@ -31,3 +32,8 @@ class Objective:
 def objective_of_metric(metric: str) -> Objective:
     """In the direction that its name tells: a loss gets better downwards, an accuracy upwards."""
     return Objective(metric, Direction.MIN if metric.endswith("loss") else Direction.MAX)
+
+
+def objective_of(document: dict[str, Any]) -> Objective:
+    """The objective of a normalised spec or a published version."""
+    return Objective(document["metric"], Direction(document["direction"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from core.errors import ModelNotFound
@@ -22,19 +22,34 @@ class ServableVersion:
 
 def list_best(session: Session, tenant: str) -> Sequence[ServableVersion]:
     """The version that predictions use, for each model."""
+    rows = session.execute(_best_versions(tenant).order_by(ModelVersionRow.name))
+    return [ServableVersion(version, artifact) for version, artifact in rows]
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model: the version that predictions use, the rules it was chosen by, and how many there are to choose from."""
+
+    servable: ServableVersion
+    best: BestRow
+    versions: int
+
+
+def list_models(session: Session, tenant: str) -> Sequence[ServedModel]:
+    """All models, by name."""
+    counts = (
+        select(ModelVersionRow.name, func.count().label("versions"))
+        .where(ModelVersionRow.tenant_id == tenant)
+        .group_by(ModelVersionRow.name)
+        .subquery()
+    )
     rows = session.execute(
-        _versions(tenant)
-        .join(
-            BestRow,
-            and_(
-                BestRow.tenant_id == ModelVersionRow.tenant_id,
-                BestRow.name == ModelVersionRow.name,
-                BestRow.version == ModelVersionRow.version,
-            ),
-        )
+        _best_versions(tenant)
+        .join(counts, counts.c.name == ModelVersionRow.name)
+        .add_columns(BestRow, counts.c.versions)
         .order_by(ModelVersionRow.name)
     )
-    return [ServableVersion(version, artifact) for version, artifact in rows]
+    return [ServedModel(ServableVersion(version, artifact), best, count) for version, artifact, best, count in rows]
 
 
 def list_versions(session: Session, tenant: str, name: str) -> Sequence[ServableVersion]:
@@ -58,6 +73,14 @@ def get_version(session: Session, tenant: str, name: str, version: int) -> Serva
     return ServableVersion(*found)
 
 
+def get_best(session: Session, tenant: str, name: str) -> BestRow:
+    """Which version of a model serves. Raises ModelNotFound."""
+    row = session.get(BestRow, (tenant, name))
+    if row is None:
+        raise ModelNotFound(f"there is no model {name!r}")
+    return row
+
+
 def find_best(session: Session, tenant: str, name: str) -> BestRow | None:
     return session.get(BestRow, (tenant, name))
 
@@ -66,6 +89,17 @@ def get_evaluation(session: Session, tenant: str, job_id: str) -> EvaluationRow 
     return session.scalars(
         select(EvaluationRow).where(EvaluationRow.tenant_id == tenant, EvaluationRow.job_id == job_id)
     ).one_or_none()
+
+
+def _best_versions(tenant: str) -> Select[ModelVersionRow, ArtifactRow]:
+    return _versions(tenant).join(
+        BestRow,
+        and_(
+            BestRow.tenant_id == ModelVersionRow.tenant_id,
+            BestRow.name == ModelVersionRow.name,
+            BestRow.version == ModelVersionRow.version,
+        ),
+    )
 
 
 def _versions(tenant: str) -> Select[ModelVersionRow, ArtifactRow]:

@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from core.objective import Direction, Objective
+from core.objective import Objective
 from core.repositories.attempts import Attempt, Ending, current_standing, end_attempt, write_job
+from core.repositories.best import consider
 from core.repositories.checkpoints import Checkpoint, add_checkpoint, forget_checkpoints
 from core.repositories.epochs import EpochMetrics
 from core.repositories.events import append_event
 from core.states import Reason, State
-from core.tables import ArtifactRow, BestRow, EpochRow, EvaluationRow, ModelVersionRow, utc_now
+from core.tables import ArtifactRow, EpochRow, EvaluationRow, ModelVersionRow, utc_now
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def finish_job(
     session.add(EvaluationRow(job_id=attempt.job_id, tenant_id=attempt.tenant, data=evaluation, created_at=utc_now()))
     version = _add_version(session, attempt, name, publication)
     write_job(session, attempt, model_version=version)
-    _choose_best(session, attempt.tenant, name, version, publication)
+    consider(session, attempt.tenant, name, version)
     forget_checkpoints(session, attempt.tenant, attempt.job_id)
     end_attempt(session, attempt, ending)
     return version
@@ -166,26 +167,3 @@ def _take_turn(session: Session, name: str) -> None:
     """Makes jobs that publish the same model at once count their versions one after the other."""
     if session.get_bind().dialect.name == "postgresql":  # on SQLite there is one writer at a time anyway
         session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
-
-
-def _choose_best(session: Session, tenant: str, name: str, version: int, publication: Publication) -> None:
-    """Serves the new version if it improves on the served one by the new job's objective; a pin stays."""
-    best = session.get(BestRow, (tenant, name), with_for_update=True)
-    if best is None:
-        fresh = {"pinned": False, "margin": 0.0, "revision": 1, "last_event": 0}
-        session.add(BestRow(tenant_id=tenant, name=name, version=version, updated_at=utc_now(), **fresh))
-        return
-    served = session.scalars(
-        select(ModelVersionRow.metrics).where(
-            ModelVersionRow.tenant_id == tenant, ModelVersionRow.name == name, ModelVersionRow.version == best.version
-        )
-    ).one()
-    metric = publication.objective.metric
-    if not best.pinned and publication.objective.improves(publication.metrics[metric], served.get(metric)):
-        best.version = version
-        best.updated_at = utc_now()
-
-
-def objective_of(document: dict[str, Any]) -> Objective:
-    """The objective of a normalised spec."""
-    return Objective(document["metric"], Direction(document["direction"]))

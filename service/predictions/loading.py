@@ -10,8 +10,8 @@ import numpy as np
 
 from core.errors import ArtifactCorrupt
 from core.inference import ENGINE_ERRORS, Network, UnfitError
+from core.objective import objective_of
 from core.repositories.models import ServableVersion
-from core.repositories.results import objective_of
 from service.predictions.files import ModelFiles
 from service.predictions.predictor import SLOW_SECONDS, Predictor
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from core.errors import ArtifactCorrupt, ArtifactStoreFailed, DatasetRequired
-from core.objective import Direction, Objective
+from core.objective import Direction, Objective, objective_of
 from core.repositories.models import ServableVersion
-from core.repositories.results import objective_of
 from service.predictions.predictor import Predictor
 
 BEST = "best"

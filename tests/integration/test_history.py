@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from core.artifacts import ArtifactStore
 from core.database import Database
 from core.repositories.attempts import Attempt, Ending, end_attempt
+from core.repositories.best import lock_best, promote
 from core.repositories.checkpoints import Checkpoint
 from core.repositories.claims import release_lost
 from core.repositories.moves import request_cancel
@@ -31,6 +32,7 @@ from core.tables import (
     EvaluationRow,
     EventRow,
     JobRow,
+    ModelEventRow,
     ModelVersionRow,
     utc_now,
 )
@@ -209,6 +211,14 @@ BREAKAGES: dict[str, tuple[Breakage, str]] = {
         change(BestRow, lambda past: BestRow.name == "digits.lenet", version=2),
         "its best is version 2, not 1",
     ),
+    "a model's lost event": (
+        drop(ModelEventRow, lambda past: ModelEventRow.sequence == 1),
+        "model digits.lenet: its events are numbered [2], the last one 2",
+    ),
+    "a change of best without an event": (
+        change(BestRow, lambda past: BestRow.name == "digits.lenet", version=2),
+        "its last event says that 1 serves",
+    ),
     "a dataset with a lease": (
         change(DatasetRow, lambda past: DatasetRow.name == "digits", lease_expires_at=9e9),
         "dataset digits (READY): it has a lease that nobody holds",
@@ -264,7 +274,7 @@ class TestViolations:
 
     def test_a_pinned_version_need_not_be_the_best(self, past: Past) -> None:
         with past.database.transaction() as session:
-            session.execute(update(BestRow).values(version=2, pinned=True))
+            promote(session, lock_best(session, "local", "digits.lenet"), 2)
         assert past.found() == []
 
     def test_a_dataset_that_is_still_imported_when_all_should_have_ended(self, past: Past) -> None:

@@ -14,9 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.artifacts import ArtifactStore
+from core.choice import Contender, choose
 from core.database import Database
 from core.dataset_content import DatasetContent
-from core.repositories.results import objective_of
+from core.objective import objective_of
 from core.states import HELD, DatasetState, Reason, State
 from core.tables import (
     ArtifactRow,
@@ -29,6 +30,7 @@ from core.tables import (
     EvaluationRow,
     EventRow,
     JobRow,
+    ModelEventRow,
     ModelVersionRow,
     Table,
 )
@@ -65,6 +67,7 @@ class History:
     versions: dict[str, list[ModelVersionRow]]
     """of each model, in order"""
     best: dict[str, BestRow]
+    model_events: dict[str, list[ModelEventRow]]
     datasets: Sequence[DatasetRow]
     dataset_events: dict[str, list[DatasetEventRow]]
 
@@ -98,6 +101,7 @@ def read_history(database: Database) -> History:
             ],
             _grouped(published, lambda row: row.name),
             {row.name: row for row in _all(session, BestRow, BestRow.name)},
+            _grouped(_all(session, ModelEventRow, ModelEventRow.sequence), lambda row: row.name),
             _all(session, DatasetRow, DatasetRow.created_at),
             _grouped(dataset_events, lambda row: row.dataset_id),
         )
@@ -224,18 +228,39 @@ def _of_model(history: History, name: str) -> Iterator[str]:
         yield "none of its versions is the best"
     elif best.version not in numbers:
         yield f"its best is version {best.version}, which is not there"
-    elif not best.pinned and best.version != (expected := _best_of(versions)):
-        yield f"its best is version {best.version}, not {expected}"
+    else:
+        events = history.model_events.get(name, [])
+        yield from _of_choice(best, events, numbers)
+        one_gate = all(event.kind != "gate" for event in events)
+        if one_gate and not best.pinned and best.version != (expected := _best_of(history, versions)):
+            yield f"its best is version {best.version}, not {expected}"
 
 
-def _best_of(versions: Sequence[ModelVersionRow]) -> int:
-    """Each version takes over when it improves by its own objective on the one that served before."""
-    best = versions[0]
-    for row in versions[1:]:
-        objective = objective_of(row.objective)
-        if objective.improves(row.metrics.get(objective.metric), best.metrics.get(objective.metric)):
-            best = row
-    return best.version
+def _of_choice(best: BestRow, events: Sequence[ModelEventRow], versions: Sequence[int]) -> Iterator[str]:
+    """Each event goes on from where the one before left off, and the last tells how the model stands."""
+    yield from _numbering([event.sequence for event in events], best.last_event)
+    served = [None, *(event.data["best"] for event in events)]
+    if (told := [event.data["previous"] for event in events]) != served[:-1]:
+        yield f"its events say that {served[1:]} came after {told}"
+    if (published := [event.data["published"] for event in events if event.kind == "published"]) != versions:
+        yield f"its events tell of versions {published}"
+    if events and (events[-1].data["best"], events[-1].data["pinned"]) != (best.version, best.pinned):
+        yield f"its last event says that {served[-1]} serves"
+
+
+def _best_of(history: History, versions: Sequence[ModelVersionRow]) -> int:
+    sizes = {row.id: row.bytes for each in history.jobs for row in each.artifacts}
+    contenders = [
+        Contender(
+            row.version,
+            objective_of(row.objective),
+            row.metrics,
+            row.card.get("sizes", {}).get("parameters"),
+            sizes.get(row.artifact_id, 0),
+        )
+        for row in versions
+    ]
+    return choose(contenders)
 
 
 def _of_dataset(row: DatasetRow, events: Sequence[DatasetEventRow], *, drained: bool) -> Iterator[str]:

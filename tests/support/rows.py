@@ -24,7 +24,17 @@ from core.validation import check_spec
 
 HOLDER = Holder("host/1", "boot-1", 1, 1.0)
 ACCURACY = Objective("val_accuracy", Direction.MAX)
-EVALUATION = {"test_loss": 0.2, "test_accuracy": 0.9, "labels": ["0", "1"], "confusion_matrix": [[1, 0], [0, 1]]}
+EVALUATION = {
+    "test_loss": 0.2,
+    "test_accuracy": 0.9,
+    "images": 3,
+    "labels": ["0", "1"],
+    "per_class": [
+        {"label": "0", "precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2},
+        {"label": "1", "precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 1},
+    ],
+    "confusion_matrix": [[1, 1], [0, 1]],
+}
 
 
 def submit(database: Database, *, tenant: str = LOCAL_TENANT, **spec: Any) -> str:
