@@ -30,6 +30,7 @@ from core.settings import Settings
 from core.states import Reason, State
 from core.validation import CheckedSpec, check_spec
 from worker import diagnosis
+from worker.cards import measure_latency, model_sizes
 from worker.checkpoints import load_state
 from worker.environment import Hardware, describe_environment, prepare_devices, prepare_threads
 from worker.evaluation import evaluate, full_evaluation
@@ -85,7 +86,7 @@ def run_attempt(
     elif trained.cancelled and not _keeps_best(trained, ledger):
         ledger.write(lambda session, attempt: end_attempt(session, attempt, CANCELLED))
     else:
-        _finish(checked, data, trained, dataset, ledger, store, means.precision)
+        _finish(checked, data, trained, dataset, ledger, store, means)
 
 
 def _checked(document: dict[str, Any], dataset: StoredDataset, donor: Donor | None) -> CheckedSpec:
@@ -107,7 +108,7 @@ def _finish(
     dataset: StoredDataset,
     ledger: JobLedger,
     store: ArtifactStore,
-    precision: str,
+    means: Means,
 ) -> None:
     loss = make_loss(checked.spec.loss, len(checked.labels))
     published_epoch, last = _go_back(checked.spec, trained, data, loss)
@@ -118,14 +119,17 @@ def _finish(
         "last_epoch": last,
     }
     _warn(trained, evaluation, ledger)
-    drift = None if precision == "float32" else check_drift(trained.network, network, data.test, precision)
+    drift = None if means.precision == "float32" else check_drift(trained.network, network, data.test, means.precision)
     content = export_onnx(network, checked.input_shape)
+    parity = {**check_parity(content, network, data.test), "drift": drift}
+    artifact = store_artifact(store, ledger.attempt, content)
+    weights = store_weights(store, ledger.attempt, network)
     metrics = asdict(trained.history[published_epoch - 1])
     publication = Publication(
         view=checked.view,
         architecture=checked.spec.architecture.name,
-        artifact=store_artifact(store, ledger.attempt, content),
-        weights=store_weights(store, ledger.attempt, network),
+        artifact=artifact,
+        weights=weights,
         dataset_digest=dataset.digest,
         labels=list(checked.labels),
         input_shape={
@@ -134,7 +138,11 @@ def _finish(
         },
         metrics={**metrics, "test_loss": evaluation["test_loss"], "test_accuracy": evaluation["test_accuracy"]},
         objective=checked.spec.objective.resolved(),
-        parity={**check_parity(content, network, data.test), "drift": drift},
+        parity=parity,
+        card={
+            "sizes": model_sizes(checked.network.parameters, artifact, weights),
+            "latency": measure_latency(content, checked.input_shape, means.threads),
+        },
     )
     failpoint("attempt.before_finish")
     ending = _ending(trained)

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from laboratory import Laboratory, same
 
+from core.repositories.lineage import get_lineage
+from core.repositories.models import get_version
 from core.states import Reason, State
+from core.tables import LOCAL_TENANT
 
 FEW: dict[str, Any] = {"name": "digits", "train_limit": 320}
 FEWER: dict[str, Any] = {"name": "digits", "train_limit": 100}
@@ -185,6 +188,21 @@ class TestBorrowedWeights:
             {name: value for name, value in lent.items() if name.startswith("base/")},
             {name: value for name, value in borrowed.items() if name.startswith("base/")},
         )
+        self.assert_card(lab, second, lender=first)
+
+    def assert_card(self, lab: Laboratory, job: str, lender: str) -> None:
+        """What was measured at publishing, and where it comes from, is known of the version."""
+        row = lab.version(job)
+        arrays = [array for layer in lab.weights(job).values() for array in layer]
+        assert row.card["sizes"]["parameters"] == sum(array.size for array in arrays)
+        assert row.card["latency"]["batch_1_ms"] > 0
+        assert row.card["latency"]["threads"] == lab.environment(job)["threads"]
+        with lab.database.snapshot() as session:
+            lineage = get_lineage(session, LOCAL_TENANT, get_version(session, LOCAL_TENANT, row.name, row.version))
+        assert lineage.lender is not None
+        assert lineage.lender.job_id == lender
+        assert lineage.weights.bytes == row.card["sizes"]["weights_bytes"]
+        assert lineage.evaluation.data["per_class"]
 
     def test_weights_that_are_nowhere_end_the_job_saying_what_to_do(self, lab: Laboratory) -> None:
         job = lab.submit(dataset=FEW, architecture=SMALL_TRANSFER, epochs=1)
