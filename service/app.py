@@ -31,6 +31,7 @@ from service.documentation import document
 from service.jobs.move_routes import router as job_moves
 from service.jobs.result_routes import router as job_results
 from service.jobs.routes import router as jobs
+from service.models.choice_routes import router as model_choice
 from service.models.routes import router as models
 from service.operations.routes import router as operations
 from service.parameters import refuse_unknown_parameters
@@ -92,7 +93,7 @@ def _control_plane(context: Context, catalogue: Catalogue, engine: Engine) -> Fa
         dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.context = context
-    for router in (jobs, job_moves, job_results, datasets, models, architectures, operations):
+    for router in (jobs, job_moves, job_results, datasets, models, model_choice, architectures, operations):
         app.include_router(router)
     document(app, PREDICT_PATHS)
     _answer_problems(app)

@@ -7,19 +7,25 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from threading import Event
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import Depends, Request
+from pydantic import ValidationError
 
 from core.artifacts import ArtifactStore
 from core.database import Database
+from core.errors import InvalidInput
+from core.faults import validation_faults
+from core.schema import Schema
 from core.settings import Settings
 from core.tables import LOCAL_TENANT
 from core.wakeups import WakeUps
 from service.problems import HttpError
 
 BODY_DEADLINE_SECONDS = 30.0
+
+S = TypeVar("S", bound=Schema)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,14 @@ class JsonBody:
 
     raw: bytes
     value: Any
+
+    def parsed(self, schema: type[S]) -> S:
+        """As the schema says; no body is an empty object. Raises InvalidInput with every fault."""
+        value = {} if self.value is None else self.value
+        try:
+            return schema.model_validate(value)
+        except ValidationError as error:
+            raise InvalidInput("the body has a fault", validation_faults(error, value)) from None
 
 
 # Coroutines, because FastAPI hands plain functions to threads: each would cost a request more than they do.

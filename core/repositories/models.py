@@ -81,10 +81,6 @@ def get_best(session: Session, tenant: str, name: str) -> BestRow:
     return row
 
 
-def find_best(session: Session, tenant: str, name: str) -> BestRow | None:
-    return session.get(BestRow, (tenant, name))
-
-
 def get_evaluation(session: Session, tenant: str, job_id: str) -> EvaluationRow | None:
     return session.scalars(
         select(EvaluationRow).where(EvaluationRow.tenant_id == tenant, EvaluationRow.job_id == job_id)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidInput
-from core.faults import validation_faults
 from core.repositories.jobs import queue_position
 from core.repositories.moves import request_cancel, request_pause, request_resume, request_retry
 from core.tables import JobRow
@@ -20,13 +16,11 @@ from service.jobs.schemas import CancelRequest, JobView, RetryRequest, view_job
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
-Request = TypeVar("Request", bound=BaseModel)
-
 
 @router.post("/{job_id}:cancel", openapi_extra=body_schema(CancelRequest, required=False))
 def cancel_job(job_id: str, body: JsonBodyDep, context: ContextDep, tenant: TenantDep) -> JobView:
     """Cancels a job that has not ended; cancelling twice is harmless."""
-    keep_best = _parsed(CancelRequest, body.value).keep_best
+    keep_best = body.parsed(CancelRequest).keep_best
     return _moved(context, job_id, lambda session: request_cancel(session, tenant, job_id, keep_best=keep_best))
 
 
@@ -45,7 +39,7 @@ def resume_job(job_id: str, context: ContextDep, tenant: TenantDep) -> JobView:
 @router.post("/{job_id}:retry", openapi_extra=body_schema(RetryRequest, required=False))
 def retry_job(job_id: str, body: JsonBodyDep, context: ContextDep, tenant: TenantDep) -> JobView:
     """Queues a job that failed or was cancelled again, from its checkpoint or from scratch."""
-    start = _parsed(RetryRequest, body.value).from_
+    start = body.parsed(RetryRequest).from_
     return _moved(context, job_id, lambda session: request_retry(session, tenant, job_id, start))
 
 
@@ -55,10 +49,3 @@ def _moved(context: Context, job_id: str, move: Callable[[Session], JobRow]) -> 
         view = view_job(row, queue_position(session, row))
     context.wakeups.send(job_id, row.queue)
     return view
-
-
-def _parsed(model: type[Request], value: Any) -> Request:
-    try:
-        return model.model_validate({} if value is None else value)
-    except ValidationError as error:
-        raise InvalidInput("the body has a fault", validation_faults(error, value)) from None

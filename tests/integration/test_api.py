@@ -153,7 +153,7 @@ class TestFailures:
         def broken(*_: Any) -> None:
             raise RuntimeError("it broke")
 
-        monkeypatch.setattr("service.models.routes.list_best", broken)
+        monkeypatch.setattr("service.models.routes.list_models", broken)
         with capture_logs() as log:
             body = problem(api.request("GET", "/api/v1/models"), 500, "internal_error")
         assert "broke" not in body["detail"]
