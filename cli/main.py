@@ -30,6 +30,11 @@ COMMANDS = (
     ("resume", "cli.jobs:resume", WORK, "Let a paused job go on."),
     ("retry", "cli.jobs:retry", WORK, "Try a job that failed or was cancelled again."),
     ("predict", "cli.predict:predict", WORK, "Classify image files."),
+    ("models", "cli.models:models", WORK, "List models with the version that predictions use."),
+    ("model", "cli.models:model", WORK, "A model's versions, and the card of the best."),
+    ("promote", "cli.models:promote", WORK, "Have predictions use a version, and pin it."),
+    ("rollback", "cli.models:rollback", WORK, "Go back to the version that was served before, and pin it."),
+    ("unpin", "cli.models:unpin", WORK, "Leave the choice of the best version to the rules again."),
     ("doctor", "cli.doctor:doctor", CHECK, "Check the set-up, and show every setting with its source."),
 )
 

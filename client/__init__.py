@@ -34,6 +34,7 @@ from client.dataset_answers import (
     ImportReport,
 )
 from client.errors import ApiError, ClientError, Fault, UnexpectedAnswer, Unreachable
+from client.model_answers import Model, ModelSummary, VersionDetail
 
 __all__ = [
     "DEFAULT_URL",
@@ -55,7 +56,9 @@ __all__ = [
     "ImportReport",
     "Job",
     "JobWarning",
+    "Model",
     "ModelReference",
+    "ModelSummary",
     "ModelVersion",
     "Prediction",
     "Predictions",
@@ -64,4 +67,5 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "Validation",
+    "VersionDetail",
 ]

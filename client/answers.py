@@ -191,7 +191,7 @@ class Predictions(Answer):
 
 @dataclass(frozen=True)
 class ModelVersion(Answer):
-    """The version of a model that predictions use."""
+    """A published version of a model."""
 
     name: str
     version: int

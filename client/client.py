@@ -12,11 +12,13 @@ from urllib.parse import quote
 
 import httpx2
 
-from client.answers import Epoch, Evaluation, Event, Job, ModelVersion, Predictions, Validation
+from client.answers import Epoch, Evaluation, Event, Job, Predictions, Validation
 from client.connection import Connection
 from client.dataset_answers import Dataset, DatasetState
 from client.datasets import Datasets, OnProgress
 from client.events import EventStream
+from client.model_answers import Model, ModelSummary, VersionDetail
+from client.models import Models
 from client.resources import listed, wait_until_ended
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -43,6 +45,7 @@ class Client:
         self._connection = Connection(base_url, transport, pause)
         self._pause = pause
         self._datasets = Datasets(self._connection, pause)
+        self._models = Models(self._connection, pause)
 
     @property
     def url(self) -> str:
@@ -156,9 +159,44 @@ class Client:
         )
         return Predictions.parse(answer)
 
-    def models(self) -> list[ModelVersion]:
+    def models(self) -> list[ModelSummary]:
         """The version that predictions use, for each model."""
-        return [ModelVersion.parse(item) for item in self._connection.json("GET", "/api/v1/models")["items"]]
+        return self._models.list()
+
+    def model(self, name: str) -> Model:
+        """A model, named `<view>.<architecture>`, with all its versions."""
+        return self._models.get(name)
+
+    def model_version(self, name: str, version: int) -> VersionDetail:
+        """One version with its card."""
+        return self._models.version(name, version)
+
+    def model_card(self, name: str, version: int) -> str:
+        """The card of a version as a Markdown document."""
+        return self._models.card(name, version)
+
+    def model_events(self, name: str, last_event_id: str | None = None) -> Iterator[Event]:
+        """What is published of a model and what becomes of its best version; resumes as `events` does, and never ends."""
+        return self._models.events(name, last_event_id)
+
+    def promote(self, name: str, version: int, *, etag: str | None = None) -> Model:
+        """Has predictions use a version, and pins it. With the `etag` of the model as it was seen, only if it still is so.
+
+        The same holds for the other changes: ApiError `precondition_failed` says that it has changed meanwhile.
+        """
+        return self._models.change(name, "promote", {"version": version}, etag)
+
+    def rollback(self, name: str, *, etag: str | None = None) -> Model:
+        """Goes back to the version that served before, and pins it. Raises ApiError `no_earlier_version`."""
+        return self._models.change(name, "rollback", {}, etag, repeatable=False)
+
+    def unpin(self, name: str, *, etag: str | None = None) -> Model:
+        """Leaves the choice to the rules again: the best of all versions serves at once."""
+        return self._models.change(name, "unpin", {}, etag)
+
+    def gate(self, name: str, margin: float, *, etag: str | None = None) -> Model:
+        """Sets by how much versions that are published from now on must beat the served one."""
+        return self._models.change(name, "gate", {"margin": margin}, etag)
 
     def add_dataset(
         self,

@@ -1,4 +1,4 @@
-"""A small real HTTP server that answers about datasets as it is told, for tests of the client and the command line."""
+"""A small real HTTP server that answers about datasets and models as it is told, for tests of the client and the command line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 DATASETS = "/api/v1/datasets"
+MODELS = "/api/v1/models"
 
 
 def dataset(**changes: Any) -> dict[str, Any]:
@@ -89,6 +90,46 @@ def rejected(errors: int, named: int = 100) -> dict[str, Any]:
         errors_total=errors,
         finished_at="2026-01-02T03:04:12.678Z",
     )
+
+
+def model_version(version: int = 2, **changes: Any) -> dict[str, Any]:
+    """A version of digits.lenet as the API shows it in a model."""
+    return {
+        "name": "digits.lenet",
+        "version": version,
+        "job": f"job{version}",
+        "architecture": "lenet",
+        "view": "digits",
+        "labels": ["0", "1"],
+        "metrics": {"val_accuracy": 0.9123, "val_loss": 0.31, "test_accuracy": 0.905},
+        "objective": {"metric": "val_accuracy", "direction": "max"},
+        "created_at": "2026-01-02T03:04:05.678Z",
+        "a_field_of_a_later_version": 1,
+        **changes,
+    }
+
+
+def model(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "digits.lenet",
+        "best": 2,
+        "pinned": False,
+        "margin": 0.0,
+        "versions": [model_version(3, metrics={"val_accuracy": 0.5, "val_loss": None}), model_version(2)],
+        "updated_at": "2026-01-02T03:04:05.678Z",
+        "etag": '"3"',
+        **changes,
+    }
+
+
+def model_card(**changes: Any) -> dict[str, Any]:
+    return {
+        "data": {"dataset": "digits", "view": "digits", "digest": "0123456789abcdef"},
+        "sizes": {"parameters": 82826, "onnx_bytes": 334_000, "weights_bytes": 332_000},
+        "latency": {"batch_1_ms": 0.0431, "batch_32_ms": 0.652, "threads": 2},
+        "lineage": {"job": "job2", "attempts": 1, "spec_hash": "fedcba9876543210", "donor": None},
+        **changes,
+    }
 
 
 def state_event(number: int, state: str) -> str:

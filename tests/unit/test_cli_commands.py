@@ -63,6 +63,8 @@ class TestInvalidInput:
             ["jobs", "--url", "localhost"],
             ["submit", "/nonexistent.json"],
             ["watch"],
+            ["promote", "digits.lenet"],
+            ["promote", "digits.lenet", "newest"],
         ],
     )
     def test_exit_code_2_and_no_traceback(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +84,11 @@ class TestNoServer:
             ["pause", "a1"],
             ["resume", "a1"],
             ["retry", "a1"],
+            ["models"],
+            ["model", "digits.lenet"],
+            ["promote", "digits.lenet", "1"],
+            ["rollback", "digits.lenet"],
+            ["unpin", "digits.lenet"],
             ["train", "--architecture", "lenet", "--dataset", "digits"],
         ],
     )
