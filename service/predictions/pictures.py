@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
 from core.errors import Fault, InvalidImage, InvalidInput
@@ -86,18 +87,32 @@ def contents_of(medium: Medium, body: bytes, content_type: bytes, fit: Fit, max_
             pixels = image.size[0] * image.size[1]
             return Contents(_decoded(deque([image]), fit), 1, pixels, pixels)
         case Medium.JSON:
-            instances = parse_instances(body, fit[2])
-            return Contents((fitted(instance, fit) for instance in instances), len(instances))
+            return all_fitted(parse_instances(body, fit[2]), fit)
         case Medium.MULTIPART:
-            images = _opened(file_parts(body, content_type), max_pixels)
-            sizes = [image.size[0] * image.size[1] for image in images]
-            return Contents(_all_decoded(deque(images), fit), len(images), sum(sizes), max(sizes))
+            return encoded(file_parts(body, content_type), fit, max_pixels)
+
+
+def encoded(files: Iterable[bytes], fit: Fit, max_pixels: int) -> Contents:
+    """Pictures in files, at least one. No picture is decoded yet, but the sizes are known. Raises InvalidImage."""
+    images = _opened(files, max_pixels)
+    sizes = [image.size[0] * image.size[1] for image in images]
+    return Contents(_all_decoded(deque(images), fit), len(images), sum(sizes), max(sizes))
+
+
+def all_fitted(images: Sequence[Tensor] | NDArray[Any], fit: Fit) -> Contents:
+    """Pixels that came as numbers, each image of any size. Taking them from `pictures` raises InvalidInput."""
+    return Contents((fitted(image, fit) for image in images), len(images))
+
+
+def fits(shape: Sequence[int], fit: Fit) -> bool:
+    """Whether an image of that shape is taken as it is."""
+    longest = fit[3]
+    return tuple(shape) == fit[:3] and (longest is None or max(fit[:2]) <= longest)
 
 
 def fitted(instance: Tensor, fit: Fit) -> Tensor:
     """As it is when it has the network's shape, else rounded to whole pixel values and resized like any picture."""
-    longest = fit[3]
-    if instance.shape == fit[:3] and (longest is None or max(fit[:2]) <= longest):
+    if fits(instance.shape, fit):
         return instance
     height, width, _ = instance.shape
     if max(height, width) > LONGEST_SIDE:

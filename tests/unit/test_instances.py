@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from core.errors import InvalidInput
-from service.predictions.instances import _checked, _whole_numbers, parse_instances
+from service.predictions.instances import _checked, parse_instances, regular_images
 from service.problems import HttpError
 
 SEPARATORS = [(",", ":"), (", ", ": "), (",  ", ": ")]
@@ -35,14 +35,14 @@ class TestFastReading:
     def test_the_usual_bodies_take_it(self) -> None:
         for separators in SEPARATORS[:2]:
             body = json.dumps({"instances": [[[[1, 20, 255]]]]}, separators=separators).encode()
-            assert _whole_numbers(body, 3) is not None
+            assert regular_images(body, "instances", 3) is not None
 
     @settings(max_examples=300, deadline=None)
     @given(st.data())
     def test_a_changed_byte_is_never_read_as_something_else(self, data: st.DataObject) -> None:
         body = bytearray(json.dumps({"instances": [[[[1, 20, 255], [0, 0, 7]]] * 2]}, separators=(",", ":")).encode())
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.sampled_from(list(b'0123456789[],.:{}e-" \n')))
-        fast = _whole_numbers(bytes(body), 3)
+        fast = regular_images(bytes(body), "instances", 3)
         if fast is not None:
             assert fast.tolist() == json.loads(body)["instances"]
 
