@@ -39,6 +39,7 @@ from service.predictions.app import PredictApp
 from service.predictions.catalogue import Catalogue
 from service.predictions.engine import Engine
 from service.predictions.files import ModelFiles
+from service.predictions.intake import Intake
 from service.predictions.loading import Loader
 from service.predictions.openapi import PATHS as PREDICT_PATHS
 from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, HttpError, problem
@@ -62,7 +63,7 @@ def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
     catalogue = Catalogue(database, loader, LOCAL_TENANT, settings.model_memory_bytes)
     engine = Engine(settings.max_batch)
     control_plane = RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue, engine))))
-    predictions = PredictApp(catalogue, engine, settings)
+    predictions = PredictApp(catalogue, engine, Intake(settings))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREDICT_PREFIX):

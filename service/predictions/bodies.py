@@ -33,7 +33,7 @@ class Bodies:
         Raises HttpError: 413 past the limit, 408 past the deadline, 503 while too many bytes are held; ClientGone.
         """
         if declared > self._limit:
-            raise self._too_large()
+            raise self.too_large()
         try:
             async with asyncio.timeout(self._deadline):
                 message = await receive()
@@ -43,12 +43,23 @@ class Bodies:
             detail = f"the body did not arrive within {self._deadline:g} s"
             raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", detail) from None
         body: bytes = message.get("body", b"")
-        self._hold(body, len(body))
+        self._receive(body, len(body))
         return body
 
-    def release(self, body: bytes) -> None:
-        """The request is answered."""
-        self._held -= len(body)
+    def hold(self, size: int) -> None:
+        """Counts bytes that are not received but made of a body. Raises HttpError (503) while too many are held."""
+        if self._held + size > self._most_held:
+            detail = "too many large bodies are being received; try again"
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", detail)
+        self._held += size
+
+    def release(self, size: int) -> None:
+        """So many of the held bytes are no longer needed."""
+        self._held -= size
+
+    def too_large(self) -> HttpError:
+        detail = f"the body is larger than the limit of {self._limit} bytes"
+        return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", detail)
 
     async def _collect(self, message: Message, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -57,7 +68,7 @@ class Bodies:
             while message["type"] == "http.request":
                 chunk = message.get("body", b"")
                 size += len(chunk)
-                self._hold(chunk, size)
+                self._receive(chunk, size)
                 chunks.append(chunk)
                 if not message.get("more_body"):
                     return b"".join(chunks)
@@ -68,14 +79,8 @@ class Bodies:
         self._held -= size
         raise ClientGone
 
-    def _hold(self, chunk: bytes, size: int) -> None:
+    def _receive(self, chunk: bytes, size: int) -> None:
+        """`size`: of the body so far, with the chunk."""
         if size > self._limit:
-            raise self._too_large()
-        if self._held + len(chunk) > self._most_held:
-            detail = "too many large bodies are being received; try again"
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", detail)
-        self._held += len(chunk)
-
-    def _too_large(self) -> HttpError:
-        detail = f"the body is larger than the limit of {self._limit} bytes"
-        return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", detail)
+            raise self.too_large()
+        self.hold(len(chunk))
