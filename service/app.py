@@ -43,6 +43,11 @@ from service.predictions.intake import Intake
 from service.predictions.loading import Loader
 from service.predictions.openapi import PATHS as PREDICT_PATHS
 from service.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, HttpError, problem
+from service.protocols.open_inference import OpenInference
+from service.protocols.openapi import PATHS as PROTOCOL_PATHS
+from service.protocols.statistics import Statistics
+from service.protocols.tensorflow_serving import TensorFlowServing
+from service.protocols.versions import Published
 from service.requests import Gate, HeadAsGet, RequestIds
 
 log = structlog.get_logger("kerasd.api")
@@ -61,13 +66,23 @@ def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
     files = ModelFiles(store, settings.cache / "models", CACHED_MODELS * settings.model_memory_bytes)
     loader = Loader(files, settings.predict_threads)
     catalogue = Catalogue(database, loader, LOCAL_TENANT, settings.model_memory_bytes)
-    engine = Engine(settings.max_batch)
+    statistics = Statistics()
+    engine = Engine(settings.max_batch, [statistics])
     control_plane = RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue, engine))))
-    predictions = PredictApp(catalogue, engine, Intake(settings))
+    intake = Intake(settings)
+    predictions = PredictApp(catalogue, engine, intake)
+    published = Published(database, LOCAL_TENANT)
+    tensorflow_serving = TensorFlowServing(catalogue, engine, intake, published)
+    open_inference = OpenInference(catalogue, engine, intake, published, statistics)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREDICT_PREFIX):
+        path: str = scope["path"] if scope["type"] == "http" else ""
+        if path.startswith(PREDICT_PREFIX):
             await predictions(scope, receive, send)
+        elif path.startswith("/v2/") or path == "/v2":
+            await open_inference(scope, receive, send)
+        elif path.startswith("/v1/") or path == "/v1":
+            await tensorflow_serving(scope, receive, send)
         else:
             await control_plane(scope, receive, send)
 
@@ -96,7 +111,7 @@ def _control_plane(context: Context, catalogue: Catalogue, engine: Engine) -> Fa
     app.state.context = context
     for router in (jobs, job_moves, job_results, datasets, models, model_choice, architectures, operations):
         app.include_router(router)
-    document(app, PREDICT_PATHS)
+    document(app, {**PREDICT_PATHS, **PROTOCOL_PATHS})
     _answer_problems(app)
     return app
 

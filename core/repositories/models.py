@@ -63,6 +63,15 @@ def list_versions(session: Session, tenant: str, name: str) -> Sequence[Servable
     return found
 
 
+def published_versions(session: Session, tenant: str, name: str | None = None) -> Sequence[tuple[str, int]]:
+    """Name and number of every version, or of one model's, in that order."""
+    query = select(ModelVersionRow.name, ModelVersionRow.version).where(ModelVersionRow.tenant_id == tenant)
+    if name is not None:
+        query = query.where(ModelVersionRow.name == name)
+    rows = session.execute(query.order_by(ModelVersionRow.name, ModelVersionRow.version))
+    return [(found, version) for found, version in rows]
+
+
 def get_version(session: Session, tenant: str, name: str, version: int) -> ServableVersion:
     """Raises ModelNotFound."""
     found = session.execute(

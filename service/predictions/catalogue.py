@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -23,7 +23,7 @@ from service.predictions.loading import Loader
 from service.predictions.predictor import Predictor
 from service.predictions.query import PredictQuery
 from service.predictions.residents import Residents
-from service.predictions.served import BEST, Listed, Served, Unloadable
+from service.predictions.served import BEST, Listed, Model, Served, Unloadable
 
 log = structlog.get_logger("kerasd.predict")
 
@@ -78,6 +78,10 @@ class Catalogue:
     def loaded(self) -> Sequence[Predictor]:
         """What is in memory, the most recently used last."""
         return self._loaded.all()
+
+    def served(self) -> Mapping[str, Model]:
+        """What answers for each model at this moment, or would be loaded, or why it cannot be."""
+        return self._served.models
 
     async def resolve(self, architecture: str, query: PredictQuery) -> Predictor:
         """The predictor that a request means, loaded if it was not.

@@ -70,3 +70,42 @@ def published_at(path: str, content: bytes, **metrics: Any) -> Publication:
     return Publication(
         **{**vars(made), "artifact": artifact, "weights": weights, "labels": LABELS, "input_shape": size}
     )
+
+
+def random_network(shape: tuple[int, int, int], classes: int) -> bytes:
+    """ONNX of a network to whose logits every pixel of a (height, width, channels) picture matters, each in its own way."""
+    inputs = int(np.prod(shape))
+    weights = np.random.default_rng(0).normal(size=(inputs, classes)).astype(np.float32) / inputs
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["pixels"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        ],
+        "random",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", *shape])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def publish_random(
+    database: Database,
+    store: ArtifactStore,
+    shape: tuple[int, int, int],
+    labels: list[str],
+    *,
+    view: str,
+    architecture: str,
+    reduced_to: int | None = None,
+) -> int:
+    """Publishes a random network as a version of <view>.<architecture>. Returns its number."""
+    content = random_network(shape, len(labels))
+    path = f"local/{view}.{architecture}.onnx"
+    store.put(path, content)
+    store.put(f"{path}.weights", WEIGHTS)
+    height, width, channels = shape
+    size = {"height": height, "width": width, "channels": channels, "reduced_to": reduced_to}
+    made = replace(published_at(path, content), labels=labels, input_shape=size, view=view, architecture=architecture)
+    return finish(database, start(database), made)
