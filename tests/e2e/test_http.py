@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -11,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
 from stack import Stack, until
+from tritonclient.http import InferenceServerClient, InferInput
 
 JOBS = "/api/v1/jobs"
 SPEC = {"dataset": "digits", "architecture": "lenet", "epochs": 1}
@@ -266,6 +269,35 @@ class TestPredictRubbish:
         assert self.predict(service, png_of(8, 8)).status_code == 200
 
 
+class TestProtocols:
+    def test_all_give_a_trained_model_the_same_say(self, service: Stack, model: str) -> None:
+        picture = Image.effect_mandelbrot((40, 30), (-2, -1.5, 1, 1.5), 20)  # resized by all in the same way
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        pixels = np.asarray(picture)[np.newaxis, :, :, np.newaxis]
+
+        top = service.http.post(
+            "/api/v1/predict/lenet",
+            params={"dataset": "digits", "top": 10},
+            content=file.getvalue(),
+            headers={"Content-Type": "image/png"},
+        ).json()["predictions"][0]["top"]
+        by_label = {entry["label"]: entry["probability"] for entry in top}
+        expected = pytest.approx([by_label[str(digit)] for digit in range(10)], abs=1e-5)
+
+        encoded = base64.b64encode(file.getvalue()).decode()
+        for document in ({"instances": [{"b64": encoded}]}, {"instances": pixels.tolist()}):
+            answer = service.http.post("/v1/models/digits.lenet:predict", json=document)
+            assert answer.json()["predictions"][0]["probabilities"] == expected
+
+        with InferenceServerClient(service.url.removeprefix("http://")) as client:
+            for array, datatype in ((pixels, "UINT8"), (np.array([file.getvalue()], dtype=np.object_), "BYTES")):
+                tensor = InferInput("pixels", list(array.shape), datatype)
+                tensor.set_data_from_numpy(array)
+                result = client.infer("digits.lenet", [tensor])
+                assert result.as_numpy("probabilities")[0].tolist() == expected
+
+
 class TestPages:
     def test_docs_need_no_network(self, service: Stack) -> None:
         page = service.http.get("/docs").text
@@ -274,9 +306,13 @@ class TestPages:
 
     def test_openapi_names_every_path(self, service: Stack) -> None:
         paths = service.http.get("/openapi.json").json()["paths"]
-        assert {"/api/v1/jobs", "/api/v1/jobs/{job_id}:cancel", "/api/v1/predict/{architecture}", "/readyz"} <= set(
-            paths
-        )
+        assert {
+            "/api/v1/jobs",
+            "/api/v1/jobs/{job_id}:cancel",
+            "/api/v1/predict/{architecture}",
+            "/v2/models/{model}/infer",
+            "/readyz",
+        } <= set(paths)
 
 
 def png_of(width: int, height: int, value: int = 0) -> bytes:
