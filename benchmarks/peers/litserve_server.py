@@ -15,7 +15,7 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]
         self.session = onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0].name
 
-    def decode_request(self, request: dict[str, Any]) -> Any:
+    def decode_request(self, request):  # type: ignore[no-untyped-def]  # LitServe reads annotations
         return np.array(request["instances"], np.float32)
 
     def predict(self, pixels: Any) -> Any:
