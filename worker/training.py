@@ -41,6 +41,7 @@ from worker.pipeline import SplitDataset, split_dataset
 from worker.precision import choose_precision
 from worker.pretrained import StartingWeights
 from worker.publishing import check_drift, check_parity, export_onnx, rebuilt, store_artifact, store_weights
+from worker.reference import reference_statistics
 
 CANCELLED = Ending(State.CANCELLED, outcome="cancelled", reason=Reason.USER_CANCELLED, counts_as_failure=False)
 
@@ -142,6 +143,7 @@ def _finish(
         card={
             "sizes": model_sizes(checked.network.parameters, artifact, weights),
             "latency": measure_latency(content, checked.input_shape, means.threads),
+            "reference": reference_statistics(data.train, evaluation["confusion_matrix"]),
         },
     )
     failpoint("attempt.before_finish")

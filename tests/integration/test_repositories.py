@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import rows
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from core.database import Database
-from core.errors import IdempotencyKeyReused, InvalidTransition, JobNotFound
+from core.errors import IdempotencyKeyReused, InvalidTransition, JobNotFound, ModelNotFound
 from core.repositories.attempts import append_log
+from core.repositories.counts import count_everything
 from core.repositories.events import append_event
 from core.repositories.idempotency import find_answer, remember_answer
 from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position, queue_positions
 from core.repositories.models import get_evaluation, list_best
 from core.repositories.moves import request_cancel
 from core.repositories.pages import Position
+from core.repositories.traffic import FORGOTTEN_AFTER, Reference, read_references, read_traffic, write_traffic
 from core.states import State
-from core.tables import LOCAL_TENANT, IdempotencyKeyRow, JobRow, utc_now
+from core.tables import LOCAL_TENANT, IdempotencyKeyRow, JobRow, TrafficRow, utc_now
 
 
 class TestListJobs:
@@ -167,3 +170,51 @@ class TestDuplicates:
         assert [(warning["code"], warning["job"]) for warning in again.warnings] == [
             ("duplicate_of_job", attempt.job_id)
         ]
+
+
+class TestTraffic:
+    def test_processes_tell_of_versions_until_they_fall_silent(self, database: Database) -> None:
+        rows.finish(database, rows.start(database))
+        key = ("digits.lenet", 1)
+
+        def tell(process: str, requests: int) -> None:
+            with database.transaction() as session:
+                write_traffic(session, LOCAL_TENANT, process, {key: {"requests": requests}})
+
+        def told(name: str = "digits.lenet", tenant: str = LOCAL_TENANT) -> list[tuple[int, dict[str, int]]]:
+            with database.snapshot() as session:
+                return sorted(read_traffic(session, tenant, name, but_of="me"), key=str)
+
+        for process, requests in (("me", 1), ("one", 1), ("other", 2), ("one", 3)):
+            tell(process, requests)
+        assert told() == [(1, {"requests": 2}), (1, {"requests": 3})]
+        for name, tenant in (("digits.vgg", LOCAL_TENANT), ("digits.lenet", "another")):
+            with pytest.raises(ModelNotFound):
+                told(name, tenant)
+        with database.transaction() as session:
+            session.execute(update(TrafficRow).values(updated_at=utc_now() - FORGOTTEN_AFTER))
+        assert told() == []
+        tell("me", 4)
+        with database.snapshot() as session:
+            assert session.scalars(select(TrafficRow.process)).all() == ["me"]
+
+    def test_a_reference_is_the_cards(self, database: Database) -> None:
+        made = replace(rows.publication(), card={"reference": {"images": 3}})
+        rows.finish(database, rows.start(database), made)
+        rows.finish(database, rows.start(database))
+        keys = [("digits.lenet", version) for version in (1, 2, 3)]
+        with database.snapshot() as session:
+            found = read_references(session, LOCAL_TENANT, keys)
+        labels = ["0", "1"]
+        assert found == {keys[0]: Reference(labels, {"images": 3}), keys[1]: Reference(labels, None)}
+
+    def test_everything_is_counted_by_state(self, database: Database) -> None:
+        rows.finish(database, rows.start(database))
+        rows.submit(database)
+        rows.submit(database, tenant="another")
+        with database.snapshot() as session:
+            counts = count_everything(session, LOCAL_TENANT)
+        assert counts.jobs == {"SUCCEEDED": 1, "QUEUED": 1}
+        assert counts.datasets == {"READY": 1}
+        assert counts.tasks == {}
+        assert counts.best == {"digits.lenet": (1, 1)}
