@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rows import finish, publication, start
 
@@ -18,12 +19,16 @@ SIDE = 8
 LABELS = ["dark", "bright"]
 
 
-def brightness_network(name: str = "brightness", threshold: float = 127.5) -> bytes:
+def brightness_network(
+    name: str = "brightness", threshold: float = 127.5, seen: NDArray[np.float32] | None = None
+) -> bytes:
     """ONNX of a network that tells bright grayscale pictures of SIDE x SIDE from dark ones, by their mean.
 
-    Its bytes differ from those of one with another name. Logits: threshold - mean and mean - threshold.
+    Its bytes differ from those of one with another name. Logits: threshold - mean and mean - threshold. It looks at the
+    pixels that are not 0 in `seen`, (SIDE, SIDE); None: at all.
     """
-    weights = np.array([[-1.0, 1.0]], np.float32).repeat(SIDE * SIDE, axis=0) / (SIDE * SIDE)
+    seen = np.ones((SIDE, SIDE), np.float32) if seen is None else seen
+    weights = np.array([[-1.0, 1.0]], np.float32) * (seen / seen.sum()).reshape(-1, 1)
     graph = helper.make_graph(
         [
             helper.make_node("Flatten", ["pixels"], ["flat"]),
@@ -52,10 +57,11 @@ def publish(
     view: str = "digits",
     architecture: str = "lenet",
     threshold: float = 127.5,
+    content: bytes | None = None,
     **metrics: float,
 ) -> int:
     """Publishes a version of <view>.<architecture> whose bytes lie at local/`name`. Returns its number."""
-    content = brightness_network(name, threshold)
+    content = content or brightness_network(name, threshold)
     store.put(f"local/{name}", content)
     store.put(f"local/{name}.weights", WEIGHTS)
     made = replace(published_at(f"local/{name}", content, **metrics), view=view, architecture=architecture)
