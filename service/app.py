@@ -28,11 +28,17 @@ from service.architectures.routes import router as architectures
 from service.context import Context
 from service.datasets.routes import router as datasets
 from service.documentation import document
+from service.explanations.explainer import Explainer
+from service.explanations.routes import router as explanations
 from service.jobs.move_routes import router as job_moves
 from service.jobs.result_routes import router as job_results
 from service.jobs.routes import router as jobs
 from service.models.choice_routes import router as model_choice
 from service.models.routes import router as models
+from service.monitoring.control_plane import Metered
+from service.monitoring.monitor import Monitor
+from service.monitoring.recorder import Recorder
+from service.monitoring.routes import router as monitoring
 from service.operations.routes import router as operations
 from service.parameters import refuse_unknown_parameters
 from service.predictions.app import PredictApp
@@ -67,13 +73,19 @@ def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
     loader = Loader(files, settings.predict_threads)
     catalogue = Catalogue(database, loader, LOCAL_TENANT, settings.model_memory_bytes)
     statistics = Statistics()
-    engine = Engine(settings.max_batch, [statistics])
-    control_plane = RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue, engine))))
+    recorder = Recorder()
+    engine = Engine(settings.max_batch, [statistics, recorder])
     intake = Intake(settings)
-    predictions = PredictApp(catalogue, engine, intake)
+    monitor = Monitor(database, LOCAL_TENANT, recorder, engine, catalogue)
+    explainer = Explainer(database, files, LOCAL_TENANT, intake)
+    control_plane = Metered(
+        RequestIds(Gate(HeadAsGet(_control_plane(context, catalogue, engine, explainer, monitor)))),
+        monitor.control_plane,
+    )
+    predictions = PredictApp(catalogue, engine, intake, recorder)
     published = Published(database, LOCAL_TENANT)
-    tensorflow_serving = TensorFlowServing(catalogue, engine, intake, published)
-    open_inference = OpenInference(catalogue, engine, intake, published, statistics)
+    tensorflow_serving = TensorFlowServing(catalogue, engine, intake, published, recorder)
+    open_inference = OpenInference(catalogue, engine, intake, published, recorder, statistics)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"] if scope["type"] == "http" else ""
@@ -89,12 +101,17 @@ def create_app(settings: Settings, stopping: Event | None = None) -> ASGIApp:
     return app
 
 
-def _control_plane(context: Context, catalogue: Catalogue, engine: Engine) -> FastAPI:
+def _control_plane(
+    context: Context, catalogue: Catalogue, engine: Engine, explainer: Explainer, monitor: Monitor
+) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await catalogue.start()
+        await monitor.reporter.start()
         yield
+        await monitor.reporter.stop()
         await catalogue.stop()
+        explainer.close()
         engine.close()
         context.database.close()
 
@@ -109,7 +126,21 @@ def _control_plane(context: Context, catalogue: Catalogue, engine: Engine) -> Fa
         dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.context = context
-    for router in (jobs, job_moves, job_results, datasets, models, model_choice, architectures, operations):
+    app.state.monitor = monitor
+    app.state.catalogue = catalogue
+    app.state.explainer = explainer
+    for router in (
+        jobs,
+        job_moves,
+        job_results,
+        datasets,
+        models,
+        model_choice,
+        architectures,
+        explanations,
+        monitoring,
+        operations,
+    ):
         app.include_router(router)
     document(app, {**PREDICT_PATHS, **PROTOCOL_PATHS})
     _answer_problems(app)

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from starlette.types import Receive, Scope
 
+from service.monitoring.recorder import NATIVE, Recorder
 from service.predictions.answers import predictions_of, render
 from service.predictions.catalogue import Catalogue
 from service.predictions.engine import Engine
@@ -32,7 +33,10 @@ _PROBLEM: Header = (b"content-type", MEDIA_TYPE.encode())
 class PredictApp(RawApp):
     """Answers predict requests from what the catalogue serves."""
 
-    def __init__(self, catalogue: Catalogue, engine: Engine, intake: Intake) -> None:
+    protocol = NATIVE
+
+    def __init__(self, catalogue: Catalogue, engine: Engine, intake: Intake, recorder: Recorder) -> None:
+        super().__init__(recorder)
         self._catalogue = catalogue
         self._engine = engine
         self._intake = intake
@@ -47,7 +51,7 @@ class PredictApp(RawApp):
         if scope["method"] != "POST":
             raise MethodNotAllowed(scope["path"], scope["method"], "POST")
         query = parse_query(scope["query_string"])
-        predictor = await self._catalogue.resolve(architecture, query)
+        predictor = request.predictor = await self._catalogue.resolve(architecture, query)
         body = await self._intake.receive(receive, request)
         try:
             return Answer(await self._predict(predictor, query.top, body, request.content_type))

@@ -42,7 +42,7 @@ _ANSWER: dict[str, Any] = {
 
 _IMAGE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
-_BODY: dict[str, Any] = {
+BODY: dict[str, Any] = {
     "required": True,
     "content": {
         "image/png": _IMAGE,
@@ -92,7 +92,7 @@ PATHS: dict[str, Any] = {
                 _query("version", "integer", "a version instead of the best"),
                 _query("top", "integer", "how many labels to name for each image; default 5"),
             ],
-            "requestBody": _BODY,
+            "requestBody": BODY,
             "responses": {
                 "200": {
                     "description": "labels with probabilities",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from starlette.types import Scope
 
 from core.errors import DatasetRequired, Fault, InvalidInput
+from service.monitoring.recorder import Recorder
 from service.predictions.catalogue import Catalogue
 from service.predictions.compression import LEAST_BYTES, accepted, compress
 from service.predictions.engine import Engine
@@ -33,7 +34,8 @@ DOCUMENT_FAULTS = 5
 class ProtocolApp(RawApp):
     """One protocol."""
 
-    def __init__(self, catalogue: Catalogue, engine: Engine, intake: Intake) -> None:
+    def __init__(self, catalogue: Catalogue, engine: Engine, intake: Intake, recorder: Recorder) -> None:
+        super().__init__(recorder)
         self._catalogue = catalogue
         self._engine = engine
         self._intake = intake

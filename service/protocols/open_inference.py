@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 from starlette.types import Receive, Scope
 
+from service.monitoring.recorder import OPEN_INFERENCE, Recorder
 from service.predictions.catalogue import Catalogue
 from service.predictions.engine import Engine
 from service.predictions.instances import MOST_INSTANCES
@@ -50,10 +51,18 @@ class Route(NamedTuple):
 
 
 class OpenInference(ProtocolApp):
+    protocol = OPEN_INFERENCE
+
     def __init__(
-        self, catalogue: Catalogue, engine: Engine, intake: Intake, published: Published, statistics: Statistics
+        self,
+        catalogue: Catalogue,
+        engine: Engine,
+        intake: Intake,
+        published: Published,
+        recorder: Recorder,
+        statistics: Statistics,
     ) -> None:
-        super().__init__(catalogue, engine, intake)
+        super().__init__(catalogue, engine, intake, recorder)
         self._published = published
         self._statistics = statistics
 
@@ -67,7 +76,7 @@ class OpenInference(ProtocolApp):
         return await (self._about_server(wants) if target is None else self._about_model(wants, target))
 
     async def _infer(self, target: Target, receive: Receive, request: Request) -> Answer:
-        predictor = await self._resolve(target)
+        predictor = request.predictor = await self._resolve(target)
         body = await self._intake.receive(receive, request)
         try:
             length = request.headers.get(b"inference-header-content-length")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from starlette.types import Receive, Scope
 
 from core.errors import ArtifactCorrupt, ArtifactStoreFailed, ModelNotFound
+from service.monitoring.recorder import TENSORFLOW_SERVING, Recorder
 from service.predictions.catalogue import Catalogue
 from service.predictions.engine import Engine
 from service.predictions.intake import Intake
@@ -39,8 +40,12 @@ class Route(NamedTuple):
 
 
 class TensorFlowServing(ProtocolApp):
-    def __init__(self, catalogue: Catalogue, engine: Engine, intake: Intake, published: Published) -> None:
-        super().__init__(catalogue, engine, intake)
+    protocol = TENSORFLOW_SERVING
+
+    def __init__(
+        self, catalogue: Catalogue, engine: Engine, intake: Intake, published: Published, recorder: Recorder
+    ) -> None:
+        super().__init__(catalogue, engine, intake, recorder)
         self._published = published
 
     async def _answer(self, scope: Scope, receive: Receive, request: Request) -> Answer:
@@ -60,7 +65,7 @@ class TensorFlowServing(ProtocolApp):
         return Answer(render(await answer))
 
     async def _predict(self, target: Target, receive: Receive, request: Request) -> Answer:
-        predictor = await self._resolve(target)
+        predictor = request.predictor = await self._resolve(target)
         body = await self._intake.receive(receive, request)
         try:
             fit = (*predictor.input_shape, predictor.reduced_to)
