@@ -30,6 +30,7 @@ COMMANDS = (
     ("resume", "cli.jobs:resume", WORK, "Let a paused job go on."),
     ("retry", "cli.jobs:retry", WORK, "Try a job that failed or was cancelled again."),
     ("predict", "cli.predict:predict", WORK, "Classify image files."),
+    ("explain", "cli.explain:explain", WORK, "Show what in an image speaks for its label."),
     ("models", "cli.models:models", WORK, "List models with the version that predictions use."),
     ("model", "cli.models:model", WORK, "A model's versions, and the card of the best."),
     ("promote", "cli.models:promote", WORK, "Have predictions use a version, and pin it."),

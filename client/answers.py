@@ -190,6 +190,24 @@ class Predictions(Answer):
 
 
 @dataclass(frozen=True)
+class Explanation(Answer):
+    """How much each pixel of an image speaks for a label: `heat` is height x width and sums to 1, or is all 0."""
+
+    model: ModelReference
+    label: str
+    probability: float
+    method: str
+    height: int
+    width: int
+    heat: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        heat = tuple(tuple(row) for row in data["heat"])
+        return super().parse({**data, "model": ModelReference.parse(data["model"]), "heat": heat})
+
+
+@dataclass(frozen=True)
 class ModelVersion(Answer):
     """A published version of a model."""
 

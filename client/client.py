@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from client.answers import Epoch, Evaluation, Event, Job, Predictions, Validation
+from client.answers import Epoch, Evaluation, Event, Explanation, Job, Predictions, Validation
 from client.connection import Connection
 from client.dataset_answers import Dataset, DatasetState
 from client.datasets import Datasets, OnProgress
@@ -159,6 +159,36 @@ class Client:
         )
         return Predictions.parse(answer)
 
+    def explain(
+        self,
+        architecture: str,
+        image: bytes,
+        content_type: str = "image/png",
+        *,
+        dataset: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        method: Literal["auto", "grad_cam", "occlusion"] | None = None,
+    ) -> Explanation:
+        """What in one encoded image speaks for its label, or for another `label`, as numbers."""
+        query = {"dataset": dataset, "version": version, "label": label, "method": method}
+        return Explanation.parse(self._explained(architecture, image, content_type, query, "json").json())
+
+    def heat_map(
+        self,
+        architecture: str,
+        image: bytes,
+        content_type: str = "image/png",
+        *,
+        dataset: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        method: Literal["auto", "grad_cam", "occlusion"] | None = None,
+    ) -> bytes:
+        """The same as a picture: PNG of the image in grey with the heat in colour over it."""
+        query = {"dataset": dataset, "version": version, "label": label, "method": method}
+        return self._explained(architecture, image, content_type, query, "png").content
+
     def models(self) -> list[ModelSummary]:
         """The version that predictions use, for each model."""
         return self._models.list()
@@ -236,6 +266,17 @@ class Client:
     def delete_dataset(self, name: str) -> None:
         """Raises ApiError `dataset_in_use` while a job needs it."""
         self._datasets.delete(name)
+
+    def _explained(
+        self, architecture: str, image: bytes, content_type: str, query: Mapping[str, Any], form: str
+    ) -> httpx2.Response:
+        return self._connection.request(
+            "POST",
+            f"/api/v1/explain/{quote(architecture, safe='')}",
+            params={**query, "format": form},
+            headers={"Content-Type": content_type},
+            content=image,
+        )
 
     def _move(self, job_id: str, move: str, body: Mapping[str, Any] | None = None) -> Job:
         return Job.parse(self._post_json(f"{_job_path(job_id)}:{move}", body or {}))

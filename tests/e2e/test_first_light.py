@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stack import Stack, running_stack, until
+
+KERASD = Path(sys.executable).with_name("kerasd")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +121,58 @@ class TestPrediction:
         import psutil
 
         assert psutil.Process(service._parts["api"].pid).memory_info().rss < 250e6
+
+
+class TestWatching:
+    def test_inverted_digits_are_flagged_within_200_requests_and_the_test_split_is_not(
+        self, service: Stack, trained: dict[str, Any]
+    ) -> None:
+        digits = [content for content, _ in held_out_digits(269)]
+
+        def drift_after(images: list[bytes]) -> dict[str, Any]:
+            for content in images:
+                service.http.post("/api/v1/predict/lenet", content=content, headers={"Content-Type": "image/png"})
+            traffic = service.http.get("/api/v1/models/digits.lenet/traffic").json()
+            drift: dict[str, Any] = traffic["versions"][0]["drift"]
+            return drift
+
+        usual = drift_after(digits)
+        assert (usual["verdict"], usual["images"] >= 269) == ("none", True), usual
+        inverted = drift_after([inverse(content) for content in digits[:200]])
+        assert inverted["verdict"] == "drift", inverted
+
+    def test_the_command_line_draws_a_heat_map(self, service: Stack, trained: dict[str, Any], tmp_path: Path) -> None:
+        import numpy as np
+        from PIL import Image
+
+        (content, _), *_ = held_out_digits(1)
+        (tmp_path / "digit.png").write_bytes(content)
+        command: list[str | Path] = [
+            KERASD,
+            "explain",
+            tmp_path / "digit.png",
+            "--architecture",
+            "lenet",
+            "--url",
+            service.url,
+        ]
+        shown = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+        told = json.loads(shown)
+        assert told["method"] == "grad_cam"
+        assert np.array(told["heat"]).shape == (32, 32)
+        subprocess.run(command, check=True)
+        with Image.open(tmp_path / "digit.heat.png") as picture:
+            assert picture.size == (256, 256)
+
+
+def inverse(png: bytes) -> bytes:
+    import io
+
+    from PIL import Image, ImageOps
+
+    file = io.BytesIO()
+    ImageOps.invert(Image.open(io.BytesIO(png)).convert("L")).save(file, "PNG")
+    return file.getvalue()
 
 
 def held_out_digits(count: int) -> list[tuple[bytes, str]]:

@@ -169,6 +169,25 @@ class TestAnswers:
         assert script.asked[0].headers["content-type"] == "image/png"
         assert script.asked[0].path == "/api/v1/predict/lenet?dataset=digits%400a1b2c3d&top=1"
 
+    def test_an_explanation_is_numbers_or_a_picture(self, serve: Serve, pauses: Pauses) -> None:
+        explained = {
+            "model": {"name": "digits.lenet", "version": 2, "job": "a1"},
+            "label": "3",
+            "probability": 0.9,
+            "method": "grad_cam",
+            "height": 1,
+            "width": 2,
+            "heat": [[0.25, 0.75]],
+        }
+        url, script = serve(Answer(body=explained), Answer(body=explained))
+        with Client(url, pause=pauses) as client:
+            answer = client.explain("lenet", b"\x89PNG", dataset="digits", label="3")
+            client.heat_map("lenet", b"\x89PNG", method="occlusion")
+        assert (answer.model.version, answer.label, answer.heat) == (2, "3", ((0.25, 0.75),))
+        assert script.asked[0].path == "/api/v1/explain/lenet?dataset=digits&label=3&format=json"
+        assert script.asked[1].path == "/api/v1/explain/lenet?method=occlusion&format=png"
+        assert script.asked[1].body == b"\x89PNG"
+
 
 class TestErrors:
     def test_a_problem_lists_every_fault(self, serve: Serve, pauses: Pauses) -> None:
