@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, and_, func, select
-from sqlalchemy.orm import Session, defer, undefer
+from sqlalchemy.orm import Session, defer
 
 from core.errors import ModelNotFound
 from core.tables import ArtifactRow, BestRow, EvaluationRow, ModelVersionRow
+
+WITHOUT_CARDS = defer(ModelVersionRow.card, raiseload=True)
+"""They are the largest part of a row, and services read the best versions twice a second."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ def list_models(session: Session, tenant: str) -> Sequence[ServedModel]:
 def list_versions(session: Session, tenant: str, name: str) -> Sequence[ServableVersion]:
     """All versions of a model, newest first. Raises ModelNotFound when there is none."""
     rows = session.execute(
-        _versions(tenant).where(ModelVersionRow.name == name).order_by(ModelVersionRow.version.desc())
+        _versions(tenant)
+        .where(ModelVersionRow.name == name)
+        .order_by(ModelVersionRow.version.desc())
+        .options(WITHOUT_CARDS)
     )
     found = [ServableVersion(version, artifact) for version, artifact in rows]
     if not found:
@@ -74,8 +80,9 @@ def published_versions(session: Session, tenant: str, name: str | None = None) -
 
 def get_version(session: Session, tenant: str, name: str, version: int) -> ServableVersion:
     """With its card. Raises ModelNotFound."""
-    query = _versions(tenant).where(ModelVersionRow.name == name, ModelVersionRow.version == version)
-    found = session.execute(query.options(undefer(ModelVersionRow.card))).one_or_none()
+    found = session.execute(
+        _versions(tenant).where(ModelVersionRow.name == name, ModelVersionRow.version == version)
+    ).one_or_none()
     if found is None:
         raise ModelNotFound(f"model {name!r} has no version {version}")
     return ServableVersion(*found)
@@ -96,21 +103,17 @@ def get_evaluation(session: Session, tenant: str, job_id: str) -> EvaluationRow 
 
 
 def _best_versions(tenant: str) -> Select[ModelVersionRow, ArtifactRow]:
-    return _versions(tenant).join(
-        BestRow,
-        and_(
-            BestRow.tenant_id == ModelVersionRow.tenant_id,
-            BestRow.name == ModelVersionRow.name,
-            BestRow.version == ModelVersionRow.version,
-        ),
+    chosen = and_(
+        BestRow.tenant_id == ModelVersionRow.tenant_id,
+        BestRow.name == ModelVersionRow.name,
+        BestRow.version == ModelVersionRow.version,
     )
+    return _versions(tenant).join(BestRow, chosen).options(WITHOUT_CARDS)
 
 
 def _versions(tenant: str) -> Select[ModelVersionRow, ArtifactRow]:
-    """Without their cards, which are the largest part of a row: services read the best versions twice a second."""
     return (
         select(ModelVersionRow, ArtifactRow)
         .join(ArtifactRow, ArtifactRow.id == ModelVersionRow.artifact_id)
         .where(ModelVersionRow.tenant_id == tenant)
-        .options(defer(ModelVersionRow.card, raiseload=True))
     )
