@@ -1,0 +1,156 @@
+"""An export: a version's network built anew in float32, written in another format, loaded back and compared with Keras.
+
+Keras's own layers are all it is made of, so each format loads where kerasd is not installed. Input (pixels 0-255) and
+output (logits) are the published model's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from core.donors import Donor
+from core.errors import TrainingFailure
+from core.failpoints import failpoint
+from core.jobspec import JobSpec
+from core.recipes.transfer import ModelWeights
+from core.repositories.datasets import stored_dataset
+from core.repositories.donors import find_donor
+from core.repositories.models import get_version
+from core.repositories.tasks import finish_task
+from core.states import DatasetState
+from core.tables import DatasetRow
+from worker.datasets.parts import Parts
+from worker.network import build_network
+from worker.tasks import formats
+from worker.tasks.assignment import Assignment, TaskFailed, TaskProgress
+from worker.weights import read_weights, restore
+
+Floats = NDArray[np.float32]
+
+COMPARED_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is written and run, and how far its logits may be from Keras's: absolute + relative * max|logit|."""
+
+    file: str
+    write: Callable[[Any, Path], None]
+    run: Callable[[Path, Floats], Floats]
+    absolute: float
+    relative: float
+
+
+FORMATS = {
+    "keras": Format("model.keras", formats.write_keras, formats.run_keras, 1e-4, 1e-5),
+    "saved_model": Format("model.zip", formats.write_saved_model, formats.run_saved_model, 1e-4, 1e-5),
+    "tflite": Format("model.tflite", formats.write_tflite, formats.run_tflite, 1e-3, 1e-4),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pixels to compare with, (images, height, width, channels), and where they are from."""
+
+    pixels: Floats
+    source: str
+
+
+def run_export(assignment: Assignment) -> None:
+    """Writes, compares and records, or raises: TaskFailed when the export is refused, and whatever else ends a task."""
+    started, spec = time.monotonic(), assignment.spec
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    wanted, progress = FORMATS[spec["format"]], TaskProgress(assignment.ledger)
+    progress.begin("building")
+    donor = _donor(assignment)
+    network = _rebuilt(assignment, donor)
+    sample = _held_out(assignment, donor) or _made_up(donor)
+    expected: Floats = network.predict(sample.pixels, verbose=0)
+    file = Path(tempfile.mkdtemp()) / wanted.file
+    progress.begin("converting")
+    wanted.write(network, file)
+    progress.begin("comparing")
+    difference = float(np.max(np.abs(wanted.run(file, sample.pixels) - expected)))
+    tolerance = wanted.absolute + wanted.relative * float(np.max(np.abs(expected)))
+    if not difference <= tolerance:  # also true for NaN
+        raise TaskFailed(
+            f"as {spec['format']}, the network differs from Keras by {difference:.2e} in its logits "
+            f"(at most {tolerance:.2e} is right)"
+        )
+    failpoint("export.before_store")
+    path = f"{assignment.attempt.folder}/{wanted.file}"
+    with assignment.store.writing(path) as target, file.open("rb") as source:
+        while block := source.read(formats.BLOCK_BYTES):
+            target.write(block)
+    result = {
+        "format": spec["format"],
+        "bytes": target.bytes,
+        "sha256": target.sha256,
+        "max_difference": difference,
+        "tolerance": tolerance,
+        "images": len(sample.pixels),
+        "compared_on": sample.source,
+        "seconds": round(time.monotonic() - started, 3),
+        "files": {"artifact": {"path": path, "sha256": target.sha256, "bytes": target.bytes}},
+    }
+    failpoint("export.before_finish")
+    assignment.ledger.write(lambda session, attempt: finish_task(session, attempt, result))
+    print(f"exported {spec['model']} {spec['version']} as {spec['format']}: {target.bytes} bytes", flush=True)
+
+
+def _donor(assignment: Assignment) -> Donor:
+    spec = assignment.spec
+    wanted = ModelWeights(model=spec["model"], version=spec["version"])
+    with assignment.database.snapshot() as session:
+        donor = find_donor(session, assignment.attempt.tenant, wanted)
+    if donor is None:
+        raise TaskFailed(f"version {spec['version']} of {spec['model']} has no stored weights to build it from")
+    return donor
+
+
+def _rebuilt(assignment: Assignment, donor: Donor) -> Any:
+    """Raises ArtifactCorrupt, and TaskFailed where the weights are not those of the job's network."""
+    content = assignment.store.get(donor.path, donor.sha256)
+    network = build_network(donor.layers, donor.input_shape)
+    try:
+        restore(read_weights(content), network)
+    except (KeyError, ValueError, EOFError) as error:
+        raise TaskFailed(f"the stored weights do not fit the network of job {donor.job_id}: {error}") from None
+    return network
+
+
+def _held_out(assignment: Assignment, donor: Donor) -> Sample | None:
+    """Test images of the dataset that the job was trained on; None where that is gone or damaged."""
+    spec, tenant = assignment.spec, assignment.attempt.tenant
+    with assignment.database.snapshot() as session:
+        digest = get_version(session, tenant, spec["model"], spec["version"]).row.dataset_digest
+        query = select(DatasetRow).where(
+            DatasetRow.tenant_id == tenant, DatasetRow.digest == digest, DatasetRow.state == DatasetState.READY
+        )
+        row = session.scalars(query.limit(1)).one_or_none()
+    if row is None:
+        return None
+    job = JobSpec.model_validate(donor.spec)
+    try:
+        part = Parts(stored_dataset(row), job.dataset, assignment.store, assignment.settings).find("test")
+        images = part.images.take(part.members[:COMPARED_IMAGES], part.labels[:COMPARED_IMAGES], donor.input_shape)
+        pixels = images.gather(np.arange(len(images.labels)))
+    except TrainingFailure as failure:
+        print(failure.detail, flush=True)
+        return None
+    return Sample(pixels.astype(np.float32), "test images of the dataset")
+
+
+def _made_up(donor: Donor) -> Sample:
+    pixels = np.random.default_rng(0).integers(0, 256, (COMPARED_IMAGES, *donor.input_shape))
+    return Sample(pixels.astype(np.float32), "random pixels")
