@@ -1,31 +1,65 @@
-"""Exports of trained networks: made once by a worker, compared with Keras, loaded without kerasd."""
+"""Exports: made once by a worker, compared with Keras, loaded without kerasd."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
+import rows
 from answering import problem
-from laboratory import Laboratory
-from sqlalchemy import delete, update
+from datasets import import_files, stored
 from starlette.testclient import TestClient
 
-from core.artifacts import open_store
+from core.artifacts import ArtifactStore, open_store
+from core.database import Database
+from core.layers import (
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    FlipChannels,
+    GlobalAveragePooling2D,
+    LayerSpec,
+    Pooling2D,
+    Rescaling,
+    Residual,
+)
+from core.repositories.donors import WEIGHTS
+from core.repositories.results import StoredArtifact
 from core.settings import Settings
-from core.tables import ArtifactRow
+from core.validation import check_spec
 from service.app import create_app
+from worker.network import build_network
+from worker.onnx_export import to_onnx
+from worker.tasks.assignment import TaskFailed
+from worker.tasks.export import compare
+from worker.tasks.formats import FORMATS
 from worker.tasks.supervisor import TaskSupervisor
+from worker.weights import write_weights
 
 LENET = "/api/v1/models/digits.lenet/versions/1/artifact"
+
+CONVOLUTION = Conv2D("convolution", 4, 3, padding="same", use_bias=False)
+LAYERS: list[LayerSpec] = [
+    Rescaling("rescaling", 1 / 255),
+    FlipChannels("flip"),
+    Residual("sum", (CONVOLUTION, BatchNormalization("normalisation")), (Conv2D("shortcut", 4, 1),)),
+    Pooling2D("pooling", "max", 2, 2),
+    GlobalAveragePooling2D("average"),
+    Dropout("dropout", 0.5),
+    Dense("logits", 3),
+]
+"""of the kinds that recipes are made of, but for bases"""
 
 PLAIN = """
 import sys
@@ -37,28 +71,58 @@ numpy.save(sys.argv[3], network.predict(numpy.load(sys.argv[2]), verbose=0))
 """what a stranger to kerasd does with a .keras file"""
 
 
+@dataclass(frozen=True)
+class Published:
+    """LeNet with its first weights, published as version 1 of digits.lenet."""
+
+    database: Database
+    settings: Settings
+    store: ArtifactStore
+    network: Any
+    onnx: bytes
+    weights: StoredArtifact
+
+
 @pytest.fixture(scope="module")
-def trained(lab: Laboratory) -> Laboratory:
-    lab.train(architecture={"name": "lenet"}, epochs=1)
-    return lab
+def published(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Iterator[Published]:
+    folder = tmp_path_factory.mktemp("exports")
+    shutil.copy(migrated_sqlite, folder / "kerasd.sqlite3")
+    settings = Settings(data_dir=folder, broker_url="redis://127.0.0.1:1/0", offline=True)
+    store, database = open_store(settings), Database(settings.database)
+    digits = stored(import_files(database, settings, "digits"))
+    checked = check_spec({"dataset": "digits", "architecture": "lenet"})
+    network = build_network(checked.layers, checked.input_shape)
+    onnx, weights = to_onnx(network), BytesIO()
+    write_weights(network, weights)
+    kept = store.put("local/weights", weights.getvalue())
+    model = store.put("local/model.onnx", onnx)
+    made = replace(
+        rows.publication(),
+        artifact=StoredArtifact("onnx", model.path, model.sha256, model.bytes),
+        weights=StoredArtifact(WEIGHTS, kept.path, kept.sha256, kept.bytes),
+        dataset_digest=digits.digest,
+        labels=list(digits.content.labels),
+    )
+    rows.finish(database, rows.start(database), made)
+    yield Published(database, settings, store, network, onnx, made.weights)
+    database.close()
 
 
 @pytest.fixture
-def api(trained: Laboratory) -> Iterator[TestClient]:
-    settings = Settings(data_dir=trained.settings.data_dir, broker_url="redis://127.0.0.1:1/0", offline=True)
-    with TestClient(create_app(settings)) as client:
+def api(published: Published) -> Iterator[TestClient]:
+    with TestClient(create_app(published.settings)) as client:
         yield client
 
 
 @pytest.fixture
-def worker(trained: Laboratory, monkeypatch: pytest.MonkeyPatch) -> TaskSupervisor:
-    monkeypatch.setenv("KERASD_DATA_DIR", str(trained.settings.data_dir))
-    return TaskSupervisor(trained.settings, trained.database, "export")
+def worker(published: Published, monkeypatch: pytest.MonkeyPatch) -> TaskSupervisor:
+    monkeypatch.setenv("KERASD_DATA_DIR", str(published.settings.data_dir))
+    return TaskSupervisor(published.settings, published.database, "export")
 
 
-def export(api: TestClient, worker: TaskSupervisor, path: str = LENET, **query: Any) -> dict[str, Any]:
+def export(api: TestClient, worker: TaskSupervisor, **query: Any) -> dict[str, Any]:
     """The export after the worker's next try."""
-    asked = api.get(path, params=query)
+    asked = api.get(LENET, params=query)
     assert asked.status_code == 202, asked.text
     assert asked.headers["retry-after"]
     worker.work_once()
@@ -66,71 +130,66 @@ def export(api: TestClient, worker: TaskSupervisor, path: str = LENET, **query: 
     return made
 
 
-def logits_of_onnx(api: TestClient, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def test_onnx_is_what_was_published(api: TestClient, published: Published) -> None:
     answer = api.get(LENET)
+    assert answer.content == published.onnx
     assert answer.headers["content-disposition"] == 'attachment; filename="digits.lenet-1.onnx"'
-    assert answer.headers["etag"] == f'"{sha256(answer.content).hexdigest()}"'
+    assert answer.headers["etag"] == f'"{sha256(published.onnx).hexdigest()}"'
     assert api.get(LENET, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
-    session = onnxruntime.InferenceSession(answer.content, providers=["CPUExecutionProvider"])
-    result: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: pixels})[0]
-    return result
+    problem(api.get(LENET.replace("versions/1", "versions/2")), 404, "model_not_found")
 
 
-def test_a_keras_file_loads_where_kerasd_is_not(api: TestClient, worker: TaskSupervisor, tmp_path: Path) -> None:
-    made = export(api, worker, format="keras")
+def test_a_refusal_says_why_and_a_retry_makes_a_file_that_loads_where_kerasd_is_not(
+    api: TestClient, worker: TaskSupervisor, published: Published, tmp_path: Path
+) -> None:
+    path = published.weights.path
+    content = published.store.get(path, published.weights.sha256)
+    published.store.put(path, content[:-1] + bytes([content[-1] ^ 1]))
+    assert export(api, worker, format="keras")["state"] == "FAILED"
+    refusal = problem(api.get(LENET, params={"format": "keras"}), 409, "export_refused")
+    assert "does not match its recorded sha256" in refusal["detail"]
+    published.store.put(path, content)
+
+    made = export(api, worker, format="keras", retry=True)
     assert made["state"] == "SUCCEEDED", made["detail"]
     assert made["result"]["compared_on"] == "test images of the dataset"
-    assert made["result"]["max_difference"] <= made["result"]["tolerance"]
     file = api.get(LENET, params={"format": "keras"}, headers={"Prefer": "wait=5"})
     assert (file.status_code, sha256(file.content).hexdigest()) == (200, made["result"]["sha256"])
+
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1)).astype(np.float32)
     np.save(tmp_path / "pixels.npy", pixels)
     (tmp_path / "lenet.keras").write_bytes(file.content)
     names = [str(tmp_path / name) for name in ("lenet.keras", "pixels.npy", "logits.npy")]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run([sys.executable, "-I", "-c", PLAIN, *names], check=True, env=environment, cwd=tmp_path)
-    assert np.load(tmp_path / "logits.npy") == pytest.approx(logits_of_onnx(api, pixels), abs=1e-4)
+    assert np.load(tmp_path / "logits.npy") == pytest.approx(published.network.predict(pixels, verbose=0), abs=1e-5)
 
 
-def test_tflite_survives_a_killed_child_and_is_made_once(
+def test_a_killed_child_is_followed_by_another_try(
     api: TestClient, worker: TaskSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KERASD_FAILPOINT", "export.before_finish")
-    assert export(api, worker, format="litert")["state"] == "QUEUED"
-    monkeypatch.delenv("KERASD_FAILPOINT")
-    made = export(api, worker, format="tflite")
-    assert made["state"] == "SUCCEEDED", made["detail"]
-    for name in ("tflite", "litert"):
-        file = api.get(LENET, params={"format": name})
-        assert sha256(file.content).hexdigest() == made["result"]["sha256"]
-        assert file.headers["content-disposition"] == 'attachment; filename="digits.lenet-1.tflite"'
+    monkeypatch.setenv("KERASD_FAILPOINT", "export.before_build")
+    first, second = export(api, worker, format="litert"), export(api, worker, format="tflite")
+    assert (first["state"], first["format"]) == ("QUEUED", "tflite")
+    assert first["id"] == second["id"]
+    worker.work_once()
+    refusal = problem(api.get(LENET, params={"format": "tflite"}), 409, "export_refused")
+    assert "killed (SIGKILL); gave up after 3 tries" in refusal["detail"]
 
 
-def test_a_refused_saved_model_says_why_and_can_be_tried_again(
-    api: TestClient, worker: TaskSupervisor, trained: Laboratory, tmp_path: Path
-) -> None:
-    with trained.database.transaction() as session:
-        weights = session.query(ArtifactRow).where(ArtifactRow.kind == "weights").one()
-    store = open_store(trained.settings)
-    content = store.get(weights.path, weights.sha256)
-    store.put(weights.path, content[:-1] + bytes([content[-1] ^ 1]))
-    assert export(api, worker, format="saved_model")["state"] == "FAILED"
-    refusal = problem(api.get(LENET, params={"format": "saved_model"}), 409, "export_refused")
-    assert "does not match its recorded sha256" in refusal["detail"]
-    store.put(weights.path, content)
-    made = export(api, worker, format="saved_model", retry=True)
-    assert made["state"] == "SUCCEEDED", made["detail"]
-    (tmp_path / "model.zip").write_bytes(api.get(LENET, params={"format": "saved_model"}).content)
-    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
-        assert "saved_model.pb" in archive.namelist()
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_format_computes_what_keras_does(name: str, tmp_path: Path) -> None:
+    network = build_network(LAYERS, (12, 12, 3))
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3)).astype(np.float32)
+    file = tmp_path / FORMATS[name].file
+    FORMATS[name].write(network, file)
+    agreement = compare(name, FORMATS[name].run(file, pixels), network.predict(pixels, verbose=0))
+    assert agreement.max_difference <= 1e-5
 
 
-def test_without_weights_there_is_nothing_to_export(api: TestClient, trained: Laboratory) -> None:
-    with trained.database.transaction() as session:
-        session.execute(update(ArtifactRow).where(ArtifactRow.kind == "weights").values(kind="none"))
-    try:
-        path = LENET.replace("versions/1", "versions/2")
-        problem(api.get(path, params={"format": "keras"}), 404, "model_not_found")
-    finally:
-        with trained.database.transaction() as session:
-            session.execute(update(ArtifactRow).where(ArtifactRow.kind == "none").values(kind="weights"))
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_differs_is_refused(name: str) -> None:
+    logits = np.array([[1.0, 2.0]], np.float32)
+    for wrong in (0.01, np.nan):
+        with pytest.raises(TaskFailed, match="differs from Keras"):
+            compare(name, logits + np.float32(wrong), logits)

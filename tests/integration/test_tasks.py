@@ -17,6 +17,7 @@ from core.repositories.tasks import (
     MOST_LOST_ATTEMPTS,
     NewTask,
     TaskAttempt,
+    TaskKind,
     cancel_task,
     claim_task,
     create_task,
@@ -36,7 +37,7 @@ from core.states import TaskState
 from core.tables import LOCAL_TENANT, TaskRow
 from migrations.data_files import NamedFile, named_files
 
-KIND = "batch_prediction"
+KIND: TaskKind = "batch_prediction"
 
 
 def create(database: Database, key: str | None = None) -> str:

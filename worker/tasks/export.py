@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from sqlalchemy import select
 
@@ -30,32 +27,15 @@ from core.repositories.tasks import finish_task
 from core.states import DatasetState
 from core.tables import DatasetRow
 from worker.datasets.parts import Parts
-from worker.network import build_network
-from worker.tasks import formats
 from worker.tasks.assignment import Assignment, TaskFailed, TaskProgress
-from worker.weights import read_weights, restore
 
 Floats = NDArray[np.float32]
 
 COMPARED_IMAGES = 32
+BLOCK_BYTES = 8 << 20
 
-
-@dataclass(frozen=True)
-class Format:
-    """How a format is written and run, and how far its logits may be from Keras's: absolute + relative * max|logit|."""
-
-    file: str
-    write: Callable[[Any, Path], None]
-    run: Callable[[Path, Floats], Floats]
-    absolute: float
-    relative: float
-
-
-FORMATS = {
-    "keras": Format("model.keras", formats.write_keras, formats.run_keras, 1e-4, 1e-5),
-    "saved_model": Format("model.zip", formats.write_saved_model, formats.run_saved_model, 1e-4, 1e-5),
-    "tflite": Format("model.tflite", formats.write_tflite, formats.run_tflite, 1e-3, 1e-4),
-}
+TOLERANCES = {"keras": (1e-4, 1e-5), "saved_model": (1e-4, 1e-5), "tflite": (1e-3, 1e-4)}
+"""of each format: how far its logits may be from Keras's, as absolute + relative * max|logit|"""
 
 
 @dataclass(frozen=True)
@@ -66,46 +46,63 @@ class Sample:
     source: str
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How far logits are from those of Keras, and how far they may be."""
+
+    max_difference: float
+    tolerance: float
+
+
 def run_export(assignment: Assignment) -> None:
     """Writes, compares and records, or raises: TaskFailed when the export is refused, and whatever else ends a task."""
-    started, spec = time.monotonic(), assignment.spec
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    wanted, progress = FORMATS[spec["format"]], TaskProgress(assignment.ledger)
-    progress.begin("building")
+    started, spec, progress = time.monotonic(), assignment.spec, TaskProgress(assignment.ledger)
+    progress.begin("reading")
     donor = _donor(assignment)
-    network = _rebuilt(assignment, donor)
+    weights = assignment.store.get(donor.path, donor.sha256)
     sample = _held_out(assignment, donor) or _made_up(donor)
+    progress.begin("building")
+    failpoint("export.before_build")
+    from worker.tasks.formats import FORMATS, rebuilt  # brings TensorFlow, which takes seconds
+
+    network, written = rebuilt(donor, weights), FORMATS[spec["format"]]
     expected: Floats = network.predict(sample.pixels, verbose=0)
-    file = Path(tempfile.mkdtemp()) / wanted.file
+    file = Path(tempfile.mkdtemp()) / written.file
     progress.begin("converting")
-    wanted.write(network, file)
+    written.write(network, file)
     progress.begin("comparing")
-    difference = float(np.max(np.abs(wanted.run(file, sample.pixels) - expected)))
-    tolerance = wanted.absolute + wanted.relative * float(np.max(np.abs(expected)))
-    if not difference <= tolerance:  # also true for NaN
-        raise TaskFailed(
-            f"as {spec['format']}, the network differs from Keras by {difference:.2e} in its logits "
-            f"(at most {tolerance:.2e} is right)"
-        )
-    failpoint("export.before_store")
-    path = f"{assignment.attempt.folder}/{wanted.file}"
+    agreement = compare(spec["format"], written.run(file, sample.pixels), expected)
+    path = f"{assignment.attempt.folder}/{written.file}"
     with assignment.store.writing(path) as target, file.open("rb") as source:
-        while block := source.read(formats.BLOCK_BYTES):
+        while block := source.read(BLOCK_BYTES):
             target.write(block)
+    stored = {"path": path, "sha256": target.sha256, "bytes": target.bytes}
     result = {
         "format": spec["format"],
         "bytes": target.bytes,
         "sha256": target.sha256,
-        "max_difference": difference,
-        "tolerance": tolerance,
+        "max_difference": agreement.max_difference,
+        "tolerance": agreement.tolerance,
         "images": len(sample.pixels),
         "compared_on": sample.source,
         "seconds": round(time.monotonic() - started, 3),
-        "files": {"artifact": {"path": path, "sha256": target.sha256, "bytes": target.bytes}},
+        "files": {"artifact": stored},
     }
     failpoint("export.before_finish")
     assignment.ledger.write(lambda session, attempt: finish_task(session, attempt, result))
     print(f"exported {spec['model']} {spec['version']} as {spec['format']}: {target.bytes} bytes", flush=True)
+
+
+def compare(name: str, actual: Floats, expected: Floats) -> Agreement:
+    """Logits of a format and of Keras, (images, classes). Raises TaskFailed when they differ by more than is right."""
+    absolute, relative = TOLERANCES[name]
+    difference = float(np.max(np.abs(actual - expected)))
+    tolerance = absolute + relative * float(np.max(np.abs(expected)))
+    if not difference <= tolerance:  # also true for NaN
+        raise TaskFailed(
+            f"the network differs from Keras by {difference:.2e} in its logits (at most {tolerance:.2e} is right)"
+        )
+    return Agreement(difference, tolerance)
 
 
 def _donor(assignment: Assignment) -> Donor:
@@ -116,17 +113,6 @@ def _donor(assignment: Assignment) -> Donor:
     if donor is None:
         raise TaskFailed(f"version {spec['version']} of {spec['model']} has no stored weights to build it from")
     return donor
-
-
-def _rebuilt(assignment: Assignment, donor: Donor) -> Any:
-    """Raises ArtifactCorrupt, and TaskFailed where the weights are not those of the job's network."""
-    content = assignment.store.get(donor.path, donor.sha256)
-    network = build_network(donor.layers, donor.input_shape)
-    try:
-        restore(read_weights(content), network)
-    except (KeyError, ValueError, EOFError) as error:
-        raise TaskFailed(f"the stored weights do not fit the network of job {donor.job_id}: {error}") from None
-    return network
 
 
 def _held_out(assignment: Assignment, donor: Donor) -> Sample | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,26 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from core.donors import Donor
+from worker.network import build_network
+from worker.tasks.assignment import TaskFailed
+from worker.weights import read_weights, restore
+
 Floats = NDArray[np.float32]
 
 BLOCK_BYTES = 8 << 20
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 """the date of every file in an archive"""
+
+
+def rebuilt(donor: Donor, content: bytes) -> Any:
+    """The network that a job published, from its weights file. Raises TaskFailed where that is of other layers."""
+    network = build_network(donor.layers, donor.input_shape)
+    try:
+        restore(read_weights(content), network)
+    except (KeyError, ValueError, EOFError) as error:
+        raise TaskFailed(f"the stored weights do not fit the network of job {donor.job_id}: {error}") from None
+    return network
 
 
 def write_keras(network: Any, file: Path) -> None:
@@ -72,3 +89,19 @@ def _saved_model(network: Any) -> Path:
     folder = Path(tempfile.mkdtemp())
     network.export(str(folder), format="tf_saved_model", verbose=False)
     return folder
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file of that name, written from a network, and run: pixels in, logits out."""
+
+    file: str
+    write: Callable[[Any, Path], None]
+    run: Callable[[Path, Floats], Floats]
+
+
+FORMATS = {
+    "keras": Format("model.keras", write_keras, run_keras),
+    "saved_model": Format("model.zip", write_saved_model, run_saved_model),
+    "tflite": Format("model.tflite", write_tflite, run_tflite),
+}
