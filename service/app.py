@@ -143,7 +143,6 @@ def _control_plane(
         monitoring,
         exports,
         batch_predictions,
-        architectures,
         operations,
     ):
         app.include_router(router)

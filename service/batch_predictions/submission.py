@@ -14,7 +14,7 @@ from core.errors import Fault, IdempotencyKeyReused, InvalidInput, ModelNotFound
 from core.failpoints import failpoint
 from core.faults import validation_faults
 from core.repositories.datasets import find_dataset, stored_dataset
-from core.repositories.models import find_best, get_version, list_versions
+from core.repositories.models import get_best, get_version
 from core.repositories.tasks import NewTask, TaskKind, create_task, find_by_key
 from core.states import DatasetState
 from core.tables import ModelVersionRow, TaskRow
@@ -92,11 +92,8 @@ def _spec(wanted: BatchOptions, version: ModelVersionRow, digest: str) -> dict[s
 def _version(session: Session, tenant: str, wanted: BatchOptions) -> ModelVersionRow:
     """The version asked for, or the best one. Raises InvalidInput."""
     try:
-        if wanted.version is not None:
-            return get_version(session, tenant, wanted.model, wanted.version).row
-        newest = list_versions(session, tenant, wanted.model)[0].row
-        best = find_best(session, tenant, wanted.model)
-        return newest if best is None else get_version(session, tenant, wanted.model, best.version).row
+        version = wanted.version or get_best(session, tenant, wanted.model).version
+        return get_version(session, tenant, wanted.model, version).row
     except ModelNotFound as error:
         pointer = "/model" if wanted.version is None else "/version"
         raise InvalidInput("there is no such model", [Fault(pointer, error.detail, "unknown_model")]) from None

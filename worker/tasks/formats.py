@@ -38,7 +38,10 @@ def rebuilt(donor: Donor, content: bytes) -> Any:
 
 
 def write_keras(network: Any, file: Path) -> None:
-    network.save(file)
+    with warnings.catch_warnings():
+        # TensorFlow's variables do not know NumPy's newest way to be asked for their values.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"keras\.src\.backend")
+        network.save(file)
 
 
 def run_keras(file: Path, pixels: Floats) -> Floats:
