@@ -279,7 +279,9 @@ def _end(session: Session, row: TaskRow, state: TaskState, detail: str | None, a
     row.detail = detail
     row.lease_expires_at = None
     row.finished_at = utc_now()
-    row.progress = {**row.progress, "phase": "done", "eta_seconds": None}
+    total = row.progress.get("total")
+    finished = {"done": total} if state == TaskState.SUCCEEDED and total is not None else {}
+    row.progress = {**row.progress, **finished, "phase": "done", "eta_seconds": None}
     session.flush()
     _announce(session, row, {"state": state, "detail": detail, "actor": actor, "cause": "ended"})
 

@@ -6,6 +6,8 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,16 @@ from PIL import Image
 from pyarrow import parquet
 from starlette.testclient import TestClient
 
+from cli import predict_batch
+from cli.main import run
+from cli.server import told_plainly
+from client import ApiError, BatchPrediction, Client
 from core.artifacts import ArtifactStore, open_store
 from core.database import Database
+from core.repositories.tasks import claim_task
 from core.settings import Settings
 from service.app import create_app
+from worker.host import this_holder
 from worker.imports.sweeper import sweep_store
 from worker.tasks.supervisor import TaskSupervisor
 
@@ -117,6 +125,8 @@ class TestArchives:
         assert [name for name, row in rows.items() if row["error"]] == ["b/torn.png", "b/vast.png", "b/other.bin"]
         assert list(store.entries("tasks")) == [f"{batch['id']}-1"]  # the upload is gone
         assert sweep_store(database, store, grace_seconds=-1) == []
+        store.put(f"tasks/{batch['id']}-1/results.csv", b"something else")
+        problem(api.get(f"{answer.headers['Location']}/results"), 503, "artifact_corrupt")
         assert api.delete(answer.headers["Location"]).status_code == 204
         assert not store.entries("tasks")
         problem(api.get(answer.headers["Location"]), 404, "task_not_found")
@@ -180,7 +190,68 @@ class TestStoredDatasets:
         assert [fault["pointer"] for fault in told["errors"]] == [pointer]
 
 
+class TestClients:
+    def test_it_uploads_waits_and_downloads(self, api: TestClient, worker: TaskSupervisor, tmp_path: Path) -> None:
+        archive, target, told = tmp_path / "some.zip", tmp_path / "rows.jsonl", []
+        archive.write_bytes(zipped({"a.png": png(250)}))
+        with Client("http://localhost", api._transport) as client:
+            batch = client.predict_batch(
+                "digits.lenet", archive, format="jsonl", top=1, on_progress=lambda done, of: told.append((done, of))
+            )
+            worker.work_once()
+            batch = client.wait_batch_prediction(batch.id)
+            assert (batch.state, batch.progress.done, batch.progress.total) == ("SUCCEEDED", 1, 1)
+            assert [event.kind for event in client.batch_prediction_events(batch.id)] == ["state"] * 3
+            assert client.download_results(batch.id, target) == target.stat().st_size
+            assert orjson.loads(target.read_bytes())["predicted"] == "bright"
+            assert [each.id for each in client.batch_predictions(state="SUCCEEDED")] == [batch.id]
+            client.delete_batch_prediction(batch.id)
+            with pytest.raises(ApiError, match="no batch prediction"):
+                client.download_results(batch.id, tmp_path / "more")
+        assert told[-1] == (archive.stat().st_size, archive.stat().st_size)
+        assert not (tmp_path / "more").exists()
+
+    def test_the_command_packs_a_folder_and_says_what_came_of_it(
+        self, api: TestClient, worker: TaskSupervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    ) -> None:
+        folder = tmp_path / "photos" / "mine"
+        folder.mkdir(parents=True)
+        for name, content in (("a.png", png(250)), ("b.png", b"torn")):
+            (folder / name).write_bytes(content)
+
+        @contextmanager
+        def connected(url: str | None) -> Iterator[Client]:
+            with Client("http://localhost", api._transport) as client, told_plainly():
+                yield client
+
+        def followed(client: Client, batch: BatchPrediction, console: Any) -> BatchPrediction:
+            worker.work_once()
+            return client.batch_prediction(batch.id)
+
+        monkeypatch.setattr(predict_batch, "server", connected)
+        monkeypatch.setattr(predict_batch, "_followed", followed)
+        target = tmp_path / "rows.csv"
+        arguments = ["predict-batch", str(tmp_path / "photos"), "--model", "digits.lenet", "--output", str(target)]
+        assert run(arguments) == 0
+        assert "2 images" in capsys.readouterr().out
+        rows = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
+        assert [(row["image"], row["predicted"]) for row in rows] == [("mine/a.png", "bright"), ("mine/b.png", "")]
+        assert run([*arguments, "--dataset", "digits"]) == 2
+        assert run(["predict-batch", "--dataset", "none", "--model", "digits.lenet"]) == 2
+
+
 class TestEnds:
+    def test_a_dead_workers_task_is_taken_over(
+        self, api: TestClient, worker: TaskSupervisor, database: Database
+    ) -> None:
+        answer = send(api, zipped({"a.png": png(1)}))
+        with database.transaction() as session:
+            dead = replace(this_holder(), process_started=1.0)
+            assert claim_task(session, dead, "batch_prediction") is not None
+        batch = ended(api, worker, answer)
+        assert batch["state"] == "SUCCEEDED", batch["detail"]
+        assert "its worker is gone" in api.get(f"{answer.headers['Location']}/events").text
+
     def test_a_killed_child_costs_one_try(
         self, api: TestClient, worker: TaskSupervisor, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -206,11 +277,3 @@ class TestEnds:
         assert first.json()["id"] == again.json()["id"]
         assert len(store.entries("tasks")) == 1
         problem(send(api, zipped({"a.png": png(2)}), key="once"), 422, "idempotency_key_reused")
-
-    def test_a_damaged_result_is_not_given_out(
-        self, api: TestClient, worker: TaskSupervisor, store: ArtifactStore
-    ) -> None:
-        answer = send(api, zipped({"a.png": png(1)}))
-        batch = ended(api, worker, answer)
-        store.put(f"tasks/{batch['id']}-1/results.csv", b"something else")
-        problem(api.get(f"{answer.headers['Location']}/results"), 503, "artifact_corrupt")
