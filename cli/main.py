@@ -31,6 +31,8 @@ COMMANDS = (
     ("retry", "cli.jobs:retry", WORK, "Try a job that failed or was cancelled again."),
     ("predict", "cli.predict:predict", WORK, "Classify image files."),
     ("explain", "cli.explain:explain", WORK, "Show what in an image speaks for its label."),
+    ("predict-batch", "cli.predict_batch:predict_batch", WORK, "Classify all images of an archive, folder or dataset."),
+    ("export", "cli.export:export", WORK, "Bring a model here: ONNX, Keras, SavedModel, TFLite."),
     ("models", "cli.models:models", WORK, "List models with the version that predictions use."),
     ("model", "cli.models:model", WORK, "A model's versions, and the card of the best."),
     ("promote", "cli.models:promote", WORK, "Have predictions use a version, and pin it."),

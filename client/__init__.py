@@ -36,10 +36,12 @@ from client.dataset_answers import (
 )
 from client.errors import ApiError, ClientError, Fault, UnexpectedAnswer, Unreachable
 from client.model_answers import Model, ModelSummary, VersionDetail
+from client.task_answers import BatchPrediction, TaskProgress
 
 __all__ = [
     "DEFAULT_URL",
     "ApiError",
+    "BatchPrediction",
     "ClassCounts",
     "Client",
     "ClientError",
@@ -66,6 +68,7 @@ __all__ = [
     "Predictions",
     "Progress",
     "Score",
+    "TaskProgress",
     "UnexpectedAnswer",
     "Unreachable",
     "Validation",

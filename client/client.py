@@ -20,6 +20,8 @@ from client.events import EventStream
 from client.model_answers import Model, ModelSummary, VersionDetail
 from client.models import Models
 from client.resources import listed, wait_until_ended
+from client.task_answers import BatchPrediction
+from client.tasks import Tasks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -46,6 +48,7 @@ class Client:
         self._pause = pause
         self._datasets = Datasets(self._connection, pause)
         self._models = Models(self._connection, pause)
+        self._tasks = Tasks(self._connection, pause)
 
     @property
     def url(self) -> str:
@@ -227,6 +230,68 @@ class Client:
     def gate(self, name: str, margin: float, *, etag: str | None = None) -> Model:
         """Sets by how much versions that are published from now on must beat the served one."""
         return self._models.change(name, "gate", {"margin": margin}, etag)
+
+    def predict_batch(
+        self,
+        model: str,
+        source: Path | str,
+        *,
+        version: int | None = None,
+        split: Literal["train", "validation", "test"] | None = None,
+        format: Literal["csv", "jsonl", "parquet"] | None = None,  # noqa: A002  (as the server calls it)
+        top: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> BatchPrediction:
+        """Has all images of an archive (a path), or of a stored dataset (its name), classified by a worker.
+
+        `model` is named `<view>.<architecture>`; without a `version` the one that is best now is used. Raises OSError.
+        """
+        wanted = {"model": model, "version": version, "format": format, "top": top}
+        if isinstance(source, Path):
+            return self._tasks.batch_of_file(source, wanted, on_progress)
+        return self._tasks.batch_of_dataset({**wanted, "dataset": source, "split": split})
+
+    def batch_prediction(self, batch_id: str) -> BatchPrediction:
+        return self._tasks.batch(batch_id)
+
+    def batch_predictions(self, *, state: str | None = None, limit: int | None = None) -> Iterator[BatchPrediction]:
+        """Batch predictions, newest first, page by page; `limit` None means all."""
+        return self._tasks.batches(state, limit)
+
+    def batch_prediction_events(self, batch_id: str, last_event_id: str | None = None) -> Iterator[Event]:
+        """How it goes, until it has ended; resumes as `events` does."""
+        return self._tasks.batch_events(batch_id, last_event_id)
+
+    def wait_batch_prediction(self, batch_id: str, timeout: float | None = None) -> BatchPrediction:
+        """It once it has ended. Raises TimeoutError after `timeout` seconds, if given."""
+        return self._tasks.wait_batch(batch_id, timeout)
+
+    def cancel_batch_prediction(self, batch_id: str) -> BatchPrediction:
+        return self._tasks.cancel_batch(batch_id)
+
+    def delete_batch_prediction(self, batch_id: str) -> None:
+        """Deletes it with its results; one that has not ended is stopped."""
+        self._tasks.delete_batch(batch_id)
+
+    def download_results(self, batch_id: str, target: Path) -> int:
+        """Writes the rows to a file; tells its bytes. Raises ApiError `results_not_ready`, and OSError."""
+        return self._tasks.download_results(batch_id, target)
+
+    def export_model(
+        self,
+        name: str,
+        version: int,
+        format: Literal["onnx", "keras", "saved_model", "tflite", "litert"],  # noqa: A002  (as the server calls it)
+        target: Path,
+        *,
+        timeout: float | None = None,
+        retry: bool = False,
+    ) -> int:
+        """Writes a version to a file once a worker has made that; tells its bytes. `retry` tries again what was refused.
+
+        Raises ApiError `export_refused`, TimeoutError after `timeout` seconds, if given, and OSError.
+        """
+        return self._tasks.export(name, version, format, target, timeout, retry=retry)
 
     def add_dataset(
         self,

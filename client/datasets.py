@@ -50,7 +50,7 @@ class Datasets:
                 "POST",
                 DATASETS,
                 form={field: value for field, value in fields.items() if value is not None},
-                files=_parts(files, on_progress or _unheard, opened),
+                files=file_parts(files, on_progress, opened),
                 answer_seconds=UPLOAD_ANSWER_SECONDS,
             )
         return Dataset.parse(answer)
@@ -98,8 +98,9 @@ class _CountedFile(io.FileIO):
         return chunk
 
 
-def _parts(files: Sequence[Path], on_progress: OnProgress, opened: ExitStack) -> list[FilePart]:
+def file_parts(files: Sequence[Path], on_progress: OnProgress | None, opened: ExitStack) -> list[FilePart]:
     """The files opened for as long as `opened` is entered."""
+    tell = on_progress or _unheard
     sizes = [file.stat().st_size for file in files]
     total = sum(sizes)
     parts: list[FilePart] = []
@@ -107,7 +108,7 @@ def _parts(files: Sequence[Path], on_progress: OnProgress, opened: ExitStack) ->
         before = sum(sizes[:number])
 
         def told(position: int, before: int = before) -> None:
-            on_progress(before + position, total)
+            tell(before + position, total)
 
         stream = opened.enter_context(_CountedFile(file, told))
         parts.append(("file", (_sendable(file.name), stream, "application/octet-stream")))

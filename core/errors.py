@@ -8,7 +8,7 @@ KerasdError
 │   │   └── ImageTooLarge   one that claims more pixels than are allowed
 │   └── InvalidQuery        a query parameter or header that cannot be understood
 ├── NotFound
-│   ├── JobNotFound · EvaluationNotFound · ModelNotFound · NoModel · DatasetNotFound · ImageNotFound
+│   ├── JobNotFound · EvaluationNotFound · ModelNotFound · NoModel · DatasetNotFound · ImageNotFound · TaskNotFound
 ├── Conflict
 │   ├── InvalidTransition   a state does not allow the move
 │   ├── DatasetRequired     several views have a model of that architecture
@@ -16,13 +16,15 @@ KerasdError
 │   ├── DatasetInUse        jobs still need it
 │   ├── DatasetNotReady     its import has not ended, or was refused
 │   ├── NoEarlierVersion    a model has nothing to roll back to
+│   ├── ResultsNotReady     the batch prediction has not succeeded, or not yet
+│   ├── ExportRefused       the model cannot be had in that format
 │   └── IdempotencyKeyInFlight  the first request with that key is not answered yet
 ├── IdempotencyKeyReused    the same key came with another body
 ├── ArtifactCorrupt         stored bytes do not match their recorded sha256
 ├── ArtifactStoreFailed     the artifact store did not do what was asked of it
 │   ├── ArtifactStoreAway       it does not answer, or is too busy; trying again may help
 │   └── ArtifactStoreRefused    it refuses: credentials, bucket, permissions
-├── FencedOut               another attempt owns the job or import; the caller must stop
+├── FencedOut               another attempt owns the job, import or task; the caller must stop
 └── TrainingFailure         ends a job with a reason of the closed list
 
 The `code` is stable and part of the HTTP contract; service/problems.py maps classes to statuses.
@@ -121,6 +123,13 @@ class ImageNotFound(NotFound):
     code = "image_not_found"
 
 
+class TaskNotFound(NotFound):
+    code = "task_not_found"
+
+    def __init__(self, kind: str, task_id: str) -> None:
+        super().__init__(f"there is no {kind.replace('_', ' ')} {task_id!r}")
+
+
 class Conflict(KerasdError):
     code = "conflict"
 
@@ -147,6 +156,14 @@ class DatasetNotReady(Conflict):
 
 class NoEarlierVersion(Conflict):
     code = "no_earlier_version"
+
+
+class ResultsNotReady(Conflict):
+    code = "results_not_ready"
+
+
+class ExportRefused(Conflict):
+    code = "export_refused"
 
 
 class IdempotencyKeyInFlight(Conflict):

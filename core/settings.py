@@ -106,7 +106,9 @@ class Settings(BaseSettings):
     )
     poll_seconds: float = Field(2.0, gt=0, description="how often a worker looks for work without a wake-up")
     stall_seconds: float = Field(
-        900.0, gt=0, description="a trainer that neither progresses nor prints for so long is ended"
+        900.0,
+        gt=0,
+        description="a trainer that neither progresses nor prints, or a task that does not progress, for so long is ended",
     )
     standby: bool = Field(True, description="keep one trainer with TensorFlow imported ready")
     log_format: str = Field("console", pattern="^(console|json)$", description="console or json")

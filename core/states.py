@@ -1,4 +1,4 @@
-"""The states of a job, the moves each allows, and the closed list of reasons for an end; the states of a dataset."""
+"""The states of a job, the moves each allows, and the closed list of reasons for an end; the states of datasets and tasks."""
 
 from __future__ import annotations
 
@@ -74,3 +74,20 @@ class DatasetState(StrEnum):
     @property
     def terminal(self) -> bool:
         return self is not DatasetState.IMPORTING
+
+
+class TaskState(StrEnum):
+    """Where a task stands."""
+
+    QUEUED = "QUEUED"  # waits for a worker
+    RUNNING = "RUNNING"  # a worker holds its lease
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"  # its detail says why
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        return self not in UNFINISHED
+
+
+UNFINISHED = (TaskState.QUEUED, TaskState.RUNNING)

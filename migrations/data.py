@@ -25,8 +25,8 @@ from core.database import Database
 from core.errors import ArtifactCorrupt, ArtifactStoreFailed
 from core.failpoints import failpoint
 from core.settings import Settings
-from core.states import HELD, DatasetState
-from core.tables import SCHEMA_REVISION, DatasetRow, JobRow
+from core.states import HELD, DatasetState, TaskState
+from core.tables import SCHEMA_REVISION, DatasetRow, JobRow, TaskRow
 from migrations.data_files import NamedFile, copy_file, named_files
 from migrations.data_rows import copy_rows, count_rows
 
@@ -95,6 +95,9 @@ def _refuse_while_busy(session: Session) -> None:
     ).all()
     if importing:
         raise CannotMove(f"the source is importing {_some(importing)}: wait for the end, then stop that server")
+    working = session.scalars(select(TaskRow.id).where(TaskRow.state == TaskState.RUNNING)).all()
+    if working:
+        raise CannotMove(f"the source is at task {_some(working)}: wait for the end, then stop that server")
 
 
 def _refuse_rows(session: Session) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from core.artifacts import ArtifactStore
 from core.dataset_content import DatasetContent
 from core.errors import ArtifactCorrupt
-from core.states import DatasetState
-from core.tables import ArtifactRow, CheckpointRow, DatasetRow
+from core.repositories.tasks import result_files
+from core.states import UNFINISHED, DatasetState
+from core.tables import ArtifactRow, CheckpointRow, DatasetRow, TaskRow
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ def _named(session: Session) -> Iterator[NamedFile]:
         elif row.state == DatasetState.IMPORTING:
             for upload in row.uploads:
                 yield NamedFile(upload["path"], upload["sha256"], upload["bytes"])
+    yield from _of_tasks(session)
+
+
+def _of_tasks(session: Session) -> Iterator[NamedFile]:
+    """What finished tasks made, and what came with those that a worker of the target will do."""
+    for row in session.scalars(select(TaskRow)):
+        for file in [*result_files(row), *(row.uploads if row.state in UNFINISHED else ())]:
+            yield NamedFile(file["path"], file["sha256"], file["bytes"])
 
 
 def copy_file(file: NamedFile, source: ArtifactStore, target: ArtifactStore) -> bool:

@@ -25,11 +25,13 @@ from core.settings import Settings
 from core.tables import LOCAL_TENANT
 from core.wakeups import WakeUps
 from service.architectures.routes import router as architectures
+from service.batch_predictions.routes import router as batch_predictions
 from service.context import Context
 from service.datasets.routes import router as datasets
 from service.documentation import document
 from service.explanations.explainer import Explainer
 from service.explanations.routes import router as explanations
+from service.exports.routes import router as exports
 from service.jobs.move_routes import router as job_moves
 from service.jobs.result_routes import router as job_results
 from service.jobs.routes import router as jobs
@@ -139,6 +141,8 @@ def _control_plane(
         architectures,
         explanations,
         monitoring,
+        exports,
+        batch_predictions,
         operations,
     ):
         app.include_router(router)

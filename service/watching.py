@@ -66,12 +66,17 @@ def wait_preference(prefer: str | None) -> float:
     return min(float(match.group(1)), MAX_WAIT_SECONDS) if match else 0.0
 
 
+def known_etags(if_none_match: str | None) -> list[str]:
+    """The entity tags of an If-None-Match, weak ones without their mark."""
+    return _ETAG.findall(if_none_match or "")
+
+
 async def answer_watch(
     read: Callable[[], Watchable], if_none_match: str | None, prefer: str | None, stopping: Event
 ) -> Response:
     """The resource, or 304 where the caller knows it; with `Prefer: wait=N`, once it has changed or time is up."""
     seconds = wait_preference(prefer)
-    known = _ETAG.findall(if_none_match or "")
+    known = known_etags(if_none_match)
     view = await _wait_for_change(read, known, seconds, stopping)
     headers = {"ETag": view.etag, "Cache-Control": "no-cache"}
     if seconds:

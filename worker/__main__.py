@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import structlog
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.database import Database
 from core.logs import configure_logging
+from core.repositories.tasks import TaskKind
 from core.settings import Settings
 from core.tables import SCHEMA_REVISION
 from worker.app import listen, worker_app
@@ -23,6 +25,7 @@ from worker.reconciler import Reconciler
 from worker.slots import NoGpu, slots_of
 from worker.standby import Standby
 from worker.supervisor import Supervisor
+from worker.tasks.supervisor import TaskSupervisor
 from worker.work_loop import WorkLoop
 
 SCHEMA_POLL_SECONDS = 0.2
@@ -57,6 +60,7 @@ def main() -> None:
     parts.append(Reconciler(settings, database, wake))
     # Two, so that a small upload need not wait for a large one.
     parts += [ImportSupervisor(settings, database, wake, keeps_house=first) for first in (True, False)]
+    parts += [TaskSupervisor(settings, database, kind) for kind in get_args(TaskKind)]
     # Daemons, so that one stuck in a dead network cannot keep the process from ending.
     threads = [
         threading.Thread(target=run_or_end, args=(part.run,), name=type(part).__name__, daemon=True) for part in parts

@@ -14,11 +14,11 @@ NATIVE_CRASH_TRIES = 2
 ENDED = 0
 """Exit code: the end of the attempt is in the database."""
 FENCED_OUT = 3
-"""Exit code: another attempt owns the job or import; nothing was written."""
+"""Exit code: another attempt owns the job, import or task; nothing was written."""
 NO_DATABASE = 4
 """Exit code: the database stayed away for longer than a lease, so nobody was told how the attempt ended."""
 NO_STORE = 5
-"""Exit code of an importer: the artifact store stayed away for longer than a lease."""
+"""Exit code of an importer or task runner: the artifact store stayed away for longer than a lease."""
 
 _NO_MEMORY = re.compile(
     r"MemoryError\b|std::bad_alloc|pthread_create.*failed|can't start new thread"

@@ -1,4 +1,4 @@
-"""The pen of a trainer or importer: every write of an attempt, fenced, and tried again while the database is away."""
+"""The pen of a trainer, importer or task runner: every write of an attempt, fenced, and tried again while the database is away."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from core.database import Database, is_away
 from core.repositories.attempts import LEASE_SECONDS, Attempt
 from core.repositories.imports import ImportAttempt
+from core.repositories.tasks import TaskAttempt
 
 Result = TypeVar("Result")
-Owner = TypeVar("Owner", Attempt, ImportAttempt)
+Owner = TypeVar("Owner", Attempt, ImportAttempt, TaskAttempt)
 
 RETRY_SECONDS = 0.5
 
@@ -41,3 +42,4 @@ class Ledger(Generic[Owner]):
 
 JobLedger = Ledger[Attempt]
 ImportLedger = Ledger[ImportAttempt]
+TaskLedger = Ledger[TaskAttempt]

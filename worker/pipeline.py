@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from core.artifacts import ArtifactStore
-from core.dataset_content import Split, StoredDataset
+from core.dataset_content import SPLITS, StoredDataset
 from core.jobspec import DatasetSpec
 from core.settings import Settings
-from core.splits import Indices, split
-from core.views import chosen_classes, split_plan
+from core.splits import Indices
 from worker.augmentation import Augmenter
-from worker.datasets.images import Images, MemoryImages, SplitImages
+from worker.datasets.images import Images, MemoryImages
+from worker.datasets.parts import Parts
 from worker.datasets.permutation import Permutation
-from worker.datasets.reader import Labels
 
 EVALUATION_BATCH = 256
 ORDER_BLOCK = 8_192
@@ -64,24 +63,8 @@ def split_dataset(
 
     Raises TrainingFailure INVALID_DATASET when files of the dataset are missing or damaged.
     """
-    classes = chosen_classes(spec, dataset.content.info(dataset.name))
-
-    def opened(name: Split) -> tuple[SplitImages, Indices, Labels]:
-        """The split, and the positions and remapped labels of the chosen classes' images in it."""
-        images = SplitImages(dataset, name, store, settings)
-        return images, *_only_classes(images.labels, classes)
-
-    pool, members, labels = opened("train")
-    parts = split(labels, len(classes), split_plan(spec))
-
-    def part(name: Split, chosen: Indices) -> Images:
-        """A split of the dataset's own, or what was taken from the pool."""
-        if name in dataset.content.splits and name != "train":
-            own, own_members, own_labels = opened(name)
-            return own.take(own_members, own_labels, input_shape)
-        return pool.take(members[chosen], labels[chosen], input_shape)
-
-    return SplitDataset(part("train", parts.train), part("validation", parts.validation), part("test", parts.test))
+    parts = Parts(dataset, spec, store, settings)
+    return SplitDataset(*(parts.take(name, input_shape) for name in SPLITS))
 
 
 @dataclass(frozen=True)
@@ -160,12 +143,3 @@ def _streamed(images: Images) -> Callable[[Any], Any]:
         return tf.ensure_shape(pixels, [None, *images.shape])
 
     return gather
-
-
-def _only_classes(labels: Labels, classes: Sequence[int]) -> tuple[Indices, Labels]:
-    """Positions of the images of these classes, and their labels remapped to 0..len(classes)-1."""
-    position = np.full(max(int(labels.max(initial=0)), *classes) + 1, -1, dtype=np.int32)
-    position[list(classes)] = np.arange(len(classes))
-    remapped = position[labels]
-    members = np.flatnonzero(remapped >= 0)
-    return members, remapped[members]

@@ -49,6 +49,12 @@ def read_weights(content: bytes) -> Weights:
     return {name: [array() for _ in range(count)] for name, count in names}
 
 
+def restore(weights: Weights, network: Any) -> None:
+    """Sets the weights of a network that is made of the same layers. Raises KeyError naming a layer that has none."""
+    for name, layer in layers_of(network):
+        layer.set_weights(weights[name])
+
+
 def lend(weights: Weights, network: Any, layers: list[LayerSpec], part: str) -> None:
     """Sets the weights of the network's base, or of all its layers. Raises KeyError naming a layer that is not lent.
 

@@ -31,6 +31,14 @@ def find_donor(session: Session, tenant: str, wanted: Wanted) -> Donor | None:
     return found if isinstance(found, Donor) else None
 
 
+def has_weights(session: Session, tenant: str, job_id: str) -> bool:
+    """Whether the job has published its weights; those of long ago have not."""
+    query = select(ArtifactRow.id).where(
+        ArtifactRow.tenant_id == tenant, ArtifactRow.job_id == job_id, ArtifactRow.kind == WEIGHTS
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
 def _of_job(session: Session, tenant: str, job_id: str) -> Donor | Fault:
     job = session.scalars(select(JobRow).where(JobRow.tenant_id == tenant, JobRow.id == job_id)).one_or_none()
     if job is None:

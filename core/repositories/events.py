@@ -1,4 +1,4 @@
-"""What happened to a job or a dataset, numbered without gaps so that a reader can resume where it stopped."""
+"""What happened to a job, a dataset or a task, numbered without gaps so that a reader can resume where it stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core.tables import DatasetEventRow, DatasetRow, EventRow, JobRow, utc_now
+from core.tables import DatasetEventRow, DatasetRow, EventRow, JobRow, TaskEventRow, TaskRow, utc_now
 
 
 def append_event(session: Session, tenant: str, job_id: str, kind: str, data: dict[str, Any]) -> int:
@@ -27,6 +27,14 @@ def append_dataset_event(session: Session, tenant: str, dataset_id: str, kind: s
     return sequence
 
 
+def append_task_event(session: Session, tenant: str, task_id: str, kind: str, data: dict[str, Any]) -> int:
+    """The same for a task."""
+    event = {"tenant_id": tenant, "kind": kind, "data": data, "created_at": utc_now()}
+    sequence = _next_number(session, TaskRow, tenant, task_id)
+    session.add(TaskEventRow(task_id=task_id, sequence=sequence, **event))
+    return sequence
+
+
 def events_after(session: Session, tenant: str, job_id: str, sequence: int, limit: int) -> Sequence[EventRow]:
     """A job's next events, oldest first."""
     mine = (EventRow.tenant_id == tenant, EventRow.job_id == job_id, EventRow.sequence > sequence)
@@ -42,6 +50,13 @@ def dataset_events_after(
     return session.scalars(select(row).where(*mine).order_by(row.sequence).limit(limit)).all()
 
 
+def task_events_after(session: Session, tenant: str, task_id: str, sequence: int, limit: int) -> Sequence[TaskEventRow]:
+    """A task's next events, oldest first."""
+    row = TaskEventRow
+    mine = (row.tenant_id == tenant, row.task_id == task_id, row.sequence > sequence)
+    return session.scalars(select(row).where(*mine).order_by(row.sequence).limit(limit)).all()
+
+
 def log_lines(session: Session, tenant: str, job_id: str) -> Sequence[tuple[int, str]]:
     """(attempt, text) of every log event, oldest first."""
     rows = session.scalars(
@@ -52,7 +67,7 @@ def log_lines(session: Session, tenant: str, job_id: str) -> Sequence[tuple[int,
     return [(int(row.data["attempt"]), str(row.data["text"])) for row in rows]
 
 
-def _next_number(session: Session, owner: type[JobRow | DatasetRow], tenant: str, own_id: str) -> int:
+def _next_number(session: Session, owner: type[JobRow | DatasetRow | TaskRow], tenant: str, own_id: str) -> int:
     return session.execute(
         update(owner)
         .where(owner.tenant_id == tenant, owner.id == own_id)

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select, update
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
-from core.database import database_now
 from core.dataset_content import DatasetContent, StoredDataset
 from core.errors import FencedOut
-from core.repositories.attempts import LEASE_SECONDS
 from core.repositories.claims import Holder
 from core.repositories.datasets import NO_PROGRESS, stored_dataset
 from core.repositories.events import append_dataset_event
 from core.repositories.jobs import fail_waiting_jobs, start_waiting_jobs
+from core.repositories.leases import claim_oldest, held_by_gone, renew_owned, write_owned
 from core.states import DatasetState
 from core.tables import DatasetRow, ModelVersionRow, utc_now
 
@@ -70,32 +69,11 @@ class Rejection:
 
 def claim_import(session: Session, holder: Holder) -> ImportClaim | None:
     """Claims the dataset that has waited longest, or None. The caller commits before it starts anything."""
-    row = session.scalars(
-        select(DatasetRow)
-        .where(DatasetRow.state == DatasetState.IMPORTING, DatasetRow.lease_expires_at.is_(None))
-        .order_by(DatasetRow.created_at, DatasetRow.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).one_or_none()
+    importing = DatasetRow.state == DatasetState.IMPORTING
+    row = claim_oldest(session, DatasetRow, importing, holder, progress=dict(NO_PROGRESS))
     if row is None:
         return None
     attempt = ImportAttempt(row.tenant_id, row.id, row.attempt + 1)
-    claimed = session.execute(
-        update(DatasetRow)
-        .where(DatasetRow.id == row.id, DatasetRow.attempt == row.attempt, DatasetRow.lease_expires_at.is_(None))
-        .values(
-            attempt=attempt.number,
-            lease_expires_at=database_now() + LEASE_SECONDS,
-            boot_id=holder.boot_id,
-            pid=holder.pid,
-            process_started=holder.process_started,
-            progress=dict(NO_PROGRESS),
-        )
-        .returning(DatasetRow.id)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if claimed is None:
-        return None
     claimed_by = {"attempt": attempt.number, "actor": "worker", "cause": "claimed", "worker": holder.worker}
     _announce(session, attempt, {"state": DatasetState.IMPORTING, **claimed_by})
     return ImportClaim(attempt, row.name, row.source, row.options, row.uploads, row.request_id)
@@ -103,16 +81,10 @@ def claim_import(session: Session, holder: Holder) -> ImportClaim | None:
 
 def renew_import(session: Session, attempt: ImportAttempt) -> dict[str, Any]:
     """Extends the lease and tells the progress. Raises FencedOut, also once the import has ended."""
-    progress = session.execute(
-        update(DatasetRow)
-        .where(_owned(attempt))
-        .values(lease_expires_at=database_now() + LEASE_SECONDS)
-        .returning(DatasetRow.progress)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
+    progress = renew_owned(session, DatasetRow, _owned(attempt))
     if progress is None:
         raise _fenced(attempt)
-    return dict(progress)
+    return progress
 
 
 def record_import_progress(session: Session, attempt: ImportAttempt, progress: dict[str, Any]) -> None:
@@ -187,20 +159,10 @@ def release_import(session: Session, attempt: ImportAttempt, detail: str, *, los
 
 def lost_imports(session: Session, boot_id: str) -> Sequence[tuple[ImportAttempt, Holder, bool]]:
     """Imports whose lease has run out (True), or whose holder was on this host and may be dead (False)."""
-    rows = session.execute(
-        select(DatasetRow, (DatasetRow.lease_expires_at < database_now()).label("expired")).where(
-            DatasetRow.state == DatasetState.IMPORTING,
-            DatasetRow.lease_expires_at.is_not(None),
-            or_(DatasetRow.boot_id == boot_id, DatasetRow.lease_expires_at < database_now()),
-        )
-    )
+    held = DatasetRow.state == DatasetState.IMPORTING
     return [
-        (
-            ImportAttempt(row.tenant_id, row.id, row.attempt),
-            Holder("", row.boot_id or "", row.pid or 0, row.process_started or 0.0),
-            bool(expired),
-        )
-        for row, expired in rows
+        (ImportAttempt(row.tenant_id, row.id, row.attempt), holder, expired)
+        for row, holder, expired in held_by_gone(session, DatasetRow, held, boot_id)
     ]
 
 
@@ -238,14 +200,8 @@ def _announce(session: Session, attempt: ImportAttempt, data: dict[str, Any]) ->
 
 
 def _write(session: Session, attempt: ImportAttempt, **values: Any) -> None:
-    matched = session.execute(
-        update(DatasetRow)
-        .where(_owned(attempt))
-        .values(revision=DatasetRow.revision + 1, **values)
-        .returning(DatasetRow.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if matched is None:
+    changed = write_owned(session, DatasetRow, _owned(attempt), revision=DatasetRow.revision + 1, **values)
+    if changed is None:
         raise _fenced(attempt)
 
 

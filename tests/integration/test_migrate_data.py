@@ -27,10 +27,11 @@ from cli.moving import SIGNALLED
 from core.artifacts import open_store
 from core.database import Database
 from core.repositories.checkpoints import Checkpoint
+from core.repositories.tasks import NewTask, claim_task, create_task, finish_task
 from core.repositories.views import claim_view_name
 from core.settings import Settings
 from core.states import State as JobState
-from core.tables import LOCAL_TENANT, DatasetRow, EventRow, JobRow
+from core.tables import LOCAL_TENANT, DatasetRow, EventRow, JobRow, TrafficRow, utc_now
 from migrations.data import CannotMove, State, main, move
 from migrations.data_rows import TABLES
 from service.app import create_app
@@ -88,6 +89,7 @@ def used_folder(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path)
         for model in ("first.onnx", "second.onnx"):
             publish(database, open_store(settings), model)
         _pause_with_checkpoint(Place(settings, database))
+        _predict_batches(Place(settings, database))
         rows.submit(database, tags={"course": "cv"})
     return settings.data_dir
 
@@ -123,6 +125,21 @@ def _pause_with_checkpoint(place: Place) -> None:
             ),
             {"job": attempt.job_id},
         )
+
+
+def _predict_batches(place: Place) -> None:
+    """One that is finished, one that waits, and what an API process saw of requests."""
+    store = open_store(place.settings)
+    with place.database.transaction() as session:
+        create_task(session, LOCAL_TENANT, NewTask("batch_prediction", {}), None)
+        claimed = claim_task(session, rows.HOLDER, "batch_prediction")
+        assert claimed is not None
+        stored = store.put(f"{claimed.attempt.folder}/results.csv", b"image,label\n")
+        finish_task(session, claimed.attempt, {"files": {"results": vars(stored)}})
+        upload = {"name": "many.zip", **vars(store.put("tasks/waiting-upload/0", b"PK"))}
+        create_task(session, LOCAL_TENANT, NewTask("batch_prediction", {}, None, (upload,), "waiting"), None)
+        traffic = {"name": "digits.lenet", "version": 1, "process": "api", "data": {}, "updated_at": utc_now()}
+        session.add(TrafficRow(tenant_id=LOCAL_TENANT, **traffic))
 
 
 @pytest.fixture(params=("postgres-s3", pytest.param("sqlite-folder", marks=pytest.mark.long)))

@@ -43,7 +43,7 @@ from worker.imports.source import (
     Rejected,
     Source,
     Split,
-    UploadedFile,
+    fetched,
 )
 from worker.imports.statistics import ImageStatistics
 from worker.ledger import ImportLedger
@@ -70,12 +70,12 @@ def run_import(assignment: dict[str, Any], ledger: ImportLedger, settings: Setti
     options = ImportOptions(**assignment["options"])
     store = open_store(settings, LEASE_SECONDS)
     scratch = Path(tempfile.gettempdir())
-    uploads = [_local(store, upload, scratch) for upload in assignment["uploads"]]
+    uploads = [fetched(store, upload, scratch) for upload in assignment["uploads"]]
     uploaded = sum(upload.path.stat().st_size for upload in uploads)
     progress = ImportProgress(ledger, uploaded)
     progress.begin("checking")
     builtin = assignment["source"].get("builtin")
-    limits = _limits(settings)
+    limits = Limits.of(settings)
     if builtin is None:
         source = open_source(uploads, options, limits, scratch, progress.checked)
     else:
@@ -100,23 +100,6 @@ def describe(error: Exception) -> Rejection | None:
     if isinstance(error, zipfile.BadZipFile | EOFError):
         return Rejection(f"the file is damaged: {error}", [], 0)
     return None
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        entries=settings.max_dataset_images,
-        expanded_bytes=settings.max_expanded_bytes,
-        image_pixels=settings.max_image_pixels,
-    )
-
-
-def _local(store: ArtifactStore, upload: dict[str, Any], scratch: Path) -> UploadedFile:
-    """The uploaded file on this machine; fetched where the store is elsewhere."""
-    path = store.local_path(upload["path"])
-    if path is None:
-        path = scratch / upload["path"].rsplit("/", 1)[-1]
-        store.fetch(upload["path"], path, upload["sha256"])
-    return UploadedFile(upload["name"], path)
 
 
 class _Import:

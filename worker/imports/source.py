@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.artifacts import ArtifactStore
 from core.dataset_content import SPLITS, Split
+from core.settings import Settings
 
 __all__ = [
     "SPLITS",
@@ -27,6 +29,7 @@ __all__ = [
     "Source",
     "Split",
     "UploadedFile",
+    "fetched",
 ]
 
 Pixels = NDArray[np.uint8]
@@ -64,6 +67,15 @@ class UploadedFile:
     path: Path
 
 
+def fetched(store: ArtifactStore, upload: dict[str, Any], scratch: Path) -> UploadedFile:
+    """The uploaded file on this machine; fetched where the store is elsewhere."""
+    path = store.local_path(upload["path"])
+    if path is None:
+        path = scratch / upload["path"].rsplit("/", 1)[-1]
+        store.fetch(upload["path"], path, upload["sha256"])
+    return UploadedFile(upload["name"], path)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What an upload may cost, counted while it is read."""
@@ -80,6 +92,15 @@ class Limits:
     """folders above an image"""
     image_pixels: int = 50_000_000
     classes: int = 10_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """As they are configured."""
+        return cls(
+            entries=settings.max_dataset_images,
+            expanded_bytes=settings.max_expanded_bytes,
+            image_pixels=settings.max_image_pixels,
+        )
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from core.artifacts import open_store
 from core.database import Database
 from core.errors import ArtifactStoreFailed, DatasetExists, FencedOut
-from core.repositories.attempts import LEASE_SECONDS
 from core.repositories.datasets import is_importing, need_dataset, path_in_use
 from core.repositories.imports import (
     ImportAttempt,
@@ -30,7 +28,8 @@ from core.repositories.imports import (
 from core.settings import Settings
 from core.tables import LOCAL_TENANT
 from worker.child_process import ChildProcess
-from worker.exits import NO_DATABASE, NO_STORE, classify
+from worker.child_watch import AWAY, WORKER_GONE, WORKER_STOPPED, ChildWatch, Interruption
+from worker.exits import classify
 from worker.host import lives, this_holder
 from worker.imports.builtin import BUNDLED
 from worker.imports.sweeper import sweep_caches, sweep_store
@@ -41,12 +40,9 @@ from worker.work_loop import WorkLoop
 
 log = structlog.get_logger("kerasd.worker")
 
-RENEW_SECONDS = 2.0
-LOOK_SECONDS = 0.5
 STALL_SECONDS = 60.0
 """An import that shows no progress for so long is ended: one picture should never take that long."""
 SWEEP_SECONDS = 3600.0
-AWAY = {NO_DATABASE: "the database was away", NO_STORE: "the artifact store is away; see kerasd doctor"}
 
 
 class ImportSupervisor(WorkLoop):
@@ -104,7 +100,7 @@ class ImportSupervisor(WorkLoop):
             if expired or not lives(holder):
                 log.warning("taking an import back", dataset=attempt.dataset_id, attempt=attempt.number)
                 with self._database.transaction() as session:
-                    release_import(session, attempt, "its worker is gone; waiting for another", lost=False)
+                    release_import(session, attempt, WORKER_GONE, lost=False)
 
     def _see_through(self, claim: ImportClaim) -> None:
         kills = count_oom_kills()
@@ -154,29 +150,21 @@ class ImportSupervisor(WorkLoop):
 
     def _watch(self, attempt: ImportAttempt, importer: ChildProcess) -> str | Rejection | None:
         """Waits for the exit (None), or says why it is to be ended. Raises FencedOut."""
-        renewed = moved = time.monotonic()
-        seen: dict[str, Any] = {}
-        while importer.returncode() is None:
-            self._woken.wait(LOOK_SECONDS)
-            self._woken.clear()
-            if self._stopping.is_set():
-                return "the worker stopped; waiting for another"
-            now = time.monotonic()
-            if now - renewed < RENEW_SECONDS or importer.returncode() is not None:
-                continue
-            try:
-                with self._database.transaction() as session:
-                    progress = renew_import(session, attempt)
-            except DBAPIError as error:
-                log.warning("the database does not answer while an import runs", error=str(error.orig))
-                if now - renewed > LEASE_SECONDS:
-                    raise FencedOut(f"the import of dataset {attempt.dataset_id}", attempt.number) from error
-                continue
-            renewed = now
-            if progress != seen:
-                seen, moved = progress, now
-            if now - moved > STALL_SECONDS:
-                return Rejection(f"no progress for {STALL_SECONDS:.0f} s after {seen['files_done']} files", [], 0)
+
+        def renew() -> dict[str, Any]:
+            with self._database.transaction() as session:
+                return renew_import(session, attempt)
+
+        fenced = FencedOut(f"the import of dataset {attempt.dataset_id}", attempt.number)
+        watch = ChildWatch(
+            importer, renew, fenced, woken=self._woken, stopping=self._stopping, stall_seconds=STALL_SECONDS
+        )
+        match watch.until_end():
+            case Interruption.STOPPED:
+                return WORKER_STOPPED
+            case Interruption.STALLED:
+                files = watch.progress["files_done"]
+                return Rejection(f"no progress for {STALL_SECONDS:.0f} s after {files} files", [], 0)
         return None
 
     def _log_output(self, importer: ChildProcess) -> None:

@@ -1,4 +1,4 @@
-"""Removes what no row needs from the store: folders of imports that were killed, uploads that were never registered."""
+"""Removes what no row needs from the store: folders of imports and tasks that were killed, uploads never registered."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sqlalchemy import select
 from core.artifacts import ArtifactStore
 from core.database import Database, database_now
 from core.repositories.datasets import referenced
+from core.repositories.tasks import FOLDER as TASKS
+from core.repositories.tasks import needed_folders
 from core.tables import DatasetRow
 
 log = structlog.get_logger("kerasd.worker")
@@ -39,10 +41,10 @@ def sweep_store(database: Database, store: ArtifactStore, grace_seconds: float =
     if store.local_path("") is None:
         grace_seconds *= UNSEEN_TIMES
     store.drop_unfinished(grace_seconds)
-    for folder in ("datasets", "uploads"):
+    for folder in ("datasets", "uploads", TASKS):
         entries = store.entries(folder)
         with database.snapshot() as session:
-            needed = referenced(session, list(entries))
+            needed = needed_folders(session) if folder == TASKS else referenced(session, list(entries))
             now = session.scalars(select(database_now())).one()  # this worker's own clock may be wrong
         for name, changed in entries.items():
             if name in needed:

@@ -64,12 +64,21 @@ def _refuse_several(opening: Opening, heads: list[bytes]) -> Source:
     raise rejection(odd.name, "unknown_format", detail)
 
 
+def open_archive(file: UploadedFile, opening: Opening) -> Archive:
+    """A zip or tar archive, whatever it holds. Raises Rejected."""
+    return _as_archive(file, _head(file, opening), opening)
+
+
 def _open_archive(file: UploadedFile, heads: tuple[bytes, bytes], opening: Opening) -> Source:
+    return _read_archive(_as_archive(file, heads, opening), opening)
+
+
+def _as_archive(file: UploadedFile, heads: tuple[bytes, bytes], opening: Opening) -> Archive:
     raw, head = heads
     if raw.startswith(ZIP_MAGICS):
-        return _read_archive(open_zip(file, opening), opening)
+        return open_zip(file, opening)
     if is_tar(head):
-        return _read_archive(open_tar(file, opening), opening)
+        return open_tar(file, opening)
     raise rejection(file.name, "unknown_format", f"it is none of the accepted formats: {ACCEPTED}")
 
 

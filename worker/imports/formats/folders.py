@@ -70,7 +70,7 @@ def _is_wanted(archive: Archive, member: Member, opening: Opening, faults: Fault
     """Whether a member is to be imported; one that must not be there is added to `faults`."""
     opening.meter.advance(archive.cost(member))
     skipping = opening.options.on_corrupt == "skip"
-    if member.size == 0 and not skipping and not _is_text(member.name):  # without opening it: there may be a million
+    if member.size == 0 and not skipping and not is_text(member.name):  # without opening it: there may be a million
         faults.add(member.name, "not_an_image", "it is empty")
         return False
     try:
@@ -87,7 +87,7 @@ def _is_wanted(archive: Archive, member: Member, opening: Opening, faults: Fault
     if is_archive(head):
         faults.add(member.name, "nested_archive", "it is an archive inside the archive; unpack it first")
         return False
-    if _is_text(member.name):
+    if is_text(member.name):
         return False
     if not skipping:
         what = "it is not a PNG, JPEG or WebP image" if head else "it is empty"
@@ -95,6 +95,7 @@ def _is_wanted(archive: Archive, member: Member, opening: Opening, faults: Fault
     return skipping
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Whether a file of that name tells something about pictures, and is none."""
     path = PurePosixPath(base_name(name).lower())
     return path.suffix in _TEXT_SUFFIXES or path.stem in _TEXT_NAMES

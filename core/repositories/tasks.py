@@ -1,0 +1,319 @@
+"""Tasks: created by clients, claimed and held by lease, written to by the attempt that owns one.
+
+As imports.py does for datasets. A task that is cancelled or deleted is so at once: whoever was at it finds itself fenced out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import uuid_utils
+from sqlalchemy import Select, and_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core.errors import FencedOut, InvalidTransition, TaskNotFound
+from core.repositories.claims import Holder
+from core.repositories.events import append_task_event
+from core.repositories.leases import claim_oldest, held_by_gone, renew_owned, write_owned
+from core.repositories.pages import Position, beyond
+from core.states import UNFINISHED, TaskState
+from core.tables import TaskRow, utc_now
+
+TaskKind = Literal["export", "batch_prediction"]
+
+FOLDER = "tasks"
+"""in the artifact store"""
+
+MOST_LOST_ATTEMPTS = 3
+"""tries that may end without a verdict before the task has failed"""
+
+NO_PROGRESS: dict[str, Any] = {
+    "phase": "waiting",
+    "done": 0,
+    "total": None,
+    "eta_seconds": None,
+    "images_per_second": None,
+}
+
+
+@dataclass(frozen=True)
+class TaskAttempt:
+    """A try's identity and fencing token: what every write of it must name."""
+
+    tenant: str
+    task_id: str
+    number: int
+
+    @property
+    def folder(self) -> str:
+        """Where this try writes, in the artifact store."""
+        return f"{FOLDER}/{self.task_id}-{self.number}"
+
+
+@dataclass(frozen=True)
+class TaskClaim:
+    """A task just claimed."""
+
+    attempt: TaskAttempt
+    kind: str
+    spec: dict[str, Any]
+    uploads: list[dict[str, Any]]
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """What a client wants done. Of one `kind` there is one task of each `key`, which is the id where none is given."""
+
+    kind: TaskKind
+    spec: dict[str, Any]
+    key: str | None = None
+    uploads: tuple[dict[str, Any], ...] = ()
+    id: str = ""
+    """chosen by whoever stored the uploads under it"""
+
+
+def upload_folder(task_id: str) -> str:
+    """Where the files that came with a task are kept until its end."""
+    return f"{FOLDER}/{task_id}-upload"
+
+
+def create_task(session: Session, tenant: str, wanted: NewTask, request_id: str | None) -> TaskRow:
+    """A queued task, or the one that has the key already."""
+    own_id = wanted.id or uuid_utils.uuid7().hex
+    row = TaskRow(
+        id=own_id,
+        tenant_id=tenant,
+        kind=wanted.kind,
+        key=wanted.key or own_id,
+        state=TaskState.QUEUED,
+        spec=wanted.spec,
+        uploads=list(wanted.uploads),
+        request_id=request_id,
+        revision=1,
+        last_event=0,
+        attempt=0,
+        lost_attempts=0,
+        progress=dict(NO_PROGRESS),
+        created_at=utc_now(),
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        there = find_by_key(session, tenant, wanted.kind, row.key)
+        if there is None:
+            raise
+        return there
+    _announce(session, row, {"state": TaskState.QUEUED, "actor": "client", "cause": "created"})
+    session.refresh(row)
+    return row
+
+
+def find_by_key(session: Session, tenant: str, kind: TaskKind, key: str) -> TaskRow | None:
+    return session.scalars(_of_kind(tenant, kind).where(TaskRow.key == key)).one_or_none()
+
+
+def get_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> TaskRow:
+    """Raises TaskNotFound."""
+    row = session.scalars(_of_kind(tenant, kind).where(TaskRow.id == task_id)).one_or_none()
+    if row is None:
+        raise TaskNotFound(kind, task_id)
+    return row
+
+
+def list_tasks(
+    session: Session,
+    tenant: str,
+    kind: TaskKind,
+    state: TaskState | None,
+    *,
+    limit: int,
+    after: Position | None,
+    descending: bool,
+) -> Sequence[TaskRow]:
+    """Up to `limit` tasks by (created_at, id), from the position on."""
+    query = _of_kind(tenant, kind)
+    if state is not None:
+        query = query.where(TaskRow.state == state)
+    keys = (TaskRow.created_at, TaskRow.id)
+    if after is not None:
+        query = query.where(beyond(*keys, after, descending=descending))
+    return session.scalars(query.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)).all()
+
+
+def cancel_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> TaskRow:
+    """Ends it at once; cancelling twice is harmless. Raises TaskNotFound, InvalidTransition."""
+    row = _locked(session, tenant, kind, task_id)
+    if row.state == TaskState.CANCELLED:
+        return row
+    if row.state not in UNFINISHED:
+        raise InvalidTransition(
+            f"{row.kind.replace('_', ' ')} {row.id} is {row.state}; it cannot be cancelled any more"
+        )
+    _end(session, row, TaskState.CANCELLED, "cancelled by a client", actor="client")
+    session.refresh(row)
+    return row
+
+
+def retry_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> TaskRow:
+    """Queues a task that failed again; others are left as they are. Raises TaskNotFound."""
+    row = _locked(session, tenant, kind, task_id)
+    if row.state != TaskState.FAILED:
+        return row
+    row.state, row.detail, row.finished_at = TaskState.QUEUED, None, None
+    row.lost_attempts, row.progress = 0, dict(NO_PROGRESS)
+    session.flush()
+    _announce(session, row, {"state": TaskState.QUEUED, "actor": "client", "cause": "retried"})
+    session.refresh(row)
+    return row
+
+
+def delete_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> list[str]:
+    """Deletes the row. Returns its folders, for the caller to remove after the commit. Raises TaskNotFound."""
+    row = _locked(session, tenant, kind, task_id)
+    folders = [TaskAttempt(tenant, row.id, number).folder for number in range(1, row.attempt + 1)]
+    session.delete(row)
+    session.flush()
+    return [upload_folder(task_id), *folders]
+
+
+def claim_task(session: Session, holder: Holder, kind: TaskKind) -> TaskClaim | None:
+    """Claims the task that has waited longest, or None. The caller commits before it starts anything."""
+    waiting = and_(TaskRow.state == TaskState.QUEUED, TaskRow.kind == kind)
+    row = claim_oldest(
+        session, TaskRow, waiting, holder, state=TaskState.RUNNING, progress=dict(NO_PROGRESS), started_at=utc_now()
+    )
+    if row is None:
+        return None
+    attempt = TaskAttempt(row.tenant_id, row.id, row.attempt + 1)
+    claimed_by = {"attempt": attempt.number, "actor": "worker", "cause": "claimed", "worker": holder.worker}
+    _announce(session, row, {"state": TaskState.RUNNING, **claimed_by})
+    return TaskClaim(attempt, row.kind, row.spec, row.uploads, row.request_id)
+
+
+def renew_task(session: Session, attempt: TaskAttempt) -> dict[str, Any]:
+    """Extends the lease and tells the progress. Raises FencedOut, also once the task has ended."""
+    progress = renew_owned(session, TaskRow, _owned(attempt))
+    if progress is None:
+        raise fenced(attempt)
+    return progress
+
+
+def record_task_progress(session: Session, attempt: TaskAttempt, progress: dict[str, Any]) -> None:
+    """Raises FencedOut."""
+    changed = write_owned(session, TaskRow, _owned(attempt), revision=TaskRow.revision + 1, progress=progress)
+    if changed is None:
+        raise fenced(attempt)
+
+
+def finish_task(session: Session, attempt: TaskAttempt, result: dict[str, Any]) -> None:
+    """Makes the result visible, with the files that it names. Raises FencedOut."""
+    row = _lock_owned(session, attempt)
+    row.result = result
+    _end(session, row, TaskState.SUCCEEDED, None, actor="worker")
+
+
+def fail_task(session: Session, attempt: TaskAttempt, detail: str) -> None:
+    """Raises FencedOut."""
+    _end(session, _lock_owned(session, attempt), TaskState.FAILED, detail, actor="worker")
+
+
+def release_task(session: Session, attempt: TaskAttempt, detail: str, *, lost: bool) -> None:
+    """Gives the task to whoever claims it next. `lost`: the try died; too many of those fail the task.
+
+    Harmless when the try has ended meanwhile.
+    """
+    row = session.scalars(select(TaskRow).where(_owned(attempt)).with_for_update()).one_or_none()
+    if row is None:
+        return
+    row.lost_attempts += int(lost)
+    if row.lost_attempts >= MOST_LOST_ATTEMPTS:
+        detail = f"{detail}; gave up after {MOST_LOST_ATTEMPTS} tries"
+        _end(session, row, TaskState.FAILED, detail, actor="worker")
+        return
+    row.state, row.lease_expires_at, row.progress = TaskState.QUEUED, None, dict(NO_PROGRESS)
+    session.flush()
+    _announce(session, row, {"state": TaskState.QUEUED, "actor": "worker", "cause": "released", "detail": detail})
+
+
+def lost_tasks(session: Session, boot_id: str) -> Sequence[tuple[TaskAttempt, Holder, bool]]:
+    """Tasks whose lease has run out (True), or whose holder was on this host and may be dead (False)."""
+    held = TaskRow.state == TaskState.RUNNING
+    return [
+        (TaskAttempt(row.tenant_id, row.id, row.attempt), holder, expired)
+        for row, holder, expired in held_by_gone(session, TaskRow, held, boot_id)
+    ]
+
+
+def needed_folders(session: Session, task_id: str | None = None) -> set[str]:
+    """Names in the store's folder of tasks that belong to a task's row: of one task, or of all."""
+    query = select(TaskRow)
+    if task_id is not None:
+        query = query.where(TaskRow.id == task_id)
+    needed: set[str] = set()
+    for row in session.scalars(query):
+        if row.state in UNFINISHED:
+            needed.add(f"{row.id}-upload")
+        if row.state == TaskState.RUNNING:
+            needed.add(f"{row.id}-{row.attempt}")
+        for file in result_files(row):
+            needed.add(file["path"].split("/")[1])
+    return needed
+
+
+def result_files(row: TaskRow) -> list[dict[str, Any]]:
+    """The files that a succeeded task made: {"path", "sha256", "bytes"}."""
+    return list((row.result or {}).get("files", {}).values())
+
+
+def fenced(attempt: TaskAttempt) -> FencedOut:
+    return FencedOut(f"task {attempt.task_id}", attempt.number)
+
+
+def _end(session: Session, row: TaskRow, state: TaskState, detail: str | None, actor: str) -> None:
+    row.state = state
+    row.detail = detail
+    row.lease_expires_at = None
+    row.finished_at = utc_now()
+    total = row.progress.get("total")
+    finished = {"done": total} if state == TaskState.SUCCEEDED and total is not None else {}
+    row.progress = {**row.progress, **finished, "phase": "done", "eta_seconds": None}
+    session.flush()
+    _announce(session, row, {"state": state, "detail": detail, "actor": actor, "cause": "ended"})
+
+
+def _announce(session: Session, row: TaskRow, data: dict[str, Any]) -> None:
+    append_task_event(session, row.tenant_id, row.id, "state", data)
+
+
+def _of_kind(tenant: str, kind: TaskKind) -> Select[TaskRow]:
+    return select(TaskRow).where(TaskRow.tenant_id == tenant, TaskRow.kind == kind)
+
+
+def _locked(session: Session, tenant: str, kind: TaskKind, task_id: str) -> TaskRow:
+    """Raises TaskNotFound."""
+    row = session.scalars(_of_kind(tenant, kind).where(TaskRow.id == task_id).with_for_update()).one_or_none()
+    if row is None:
+        raise TaskNotFound(kind, task_id)
+    return row
+
+
+def _lock_owned(session: Session, attempt: TaskAttempt) -> TaskRow:
+    row = session.scalars(select(TaskRow).where(_owned(attempt)).with_for_update()).one_or_none()
+    if row is None:
+        raise fenced(attempt)
+    return row
+
+
+def _owned(attempt: TaskAttempt) -> Any:
+    return and_(
+        TaskRow.tenant_id == attempt.tenant,
+        TaskRow.id == attempt.task_id,
+        TaskRow.attempt == attempt.number,
+        TaskRow.state == TaskState.RUNNING,
+        TaskRow.lease_expires_at.is_not(None),
+    )

@@ -1,0 +1,1 @@
+"""Predictions for a whole dataset or archive, made by a worker."""

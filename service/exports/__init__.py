@@ -1,0 +1,1 @@
+"""Models in other formats: made once, on a worker, and kept."""

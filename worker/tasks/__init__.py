@@ -1,0 +1,1 @@
+"""Tasks on a worker: supervised here, done in a child process each."""
