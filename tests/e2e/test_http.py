@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import struct
-import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -64,11 +63,9 @@ class TestSubmit:
         assert answer.headers["etag"] == job["etag"]
         assert (job["state"], job["progress"]["epochs"]) == ("QUEUED", 1)
 
-    def test_validate_only_creates_nothing_and_answers_in_milliseconds(self, service: Stack) -> None:
+    def test_validate_only_describes_and_creates_nothing(self, service: Stack) -> None:
         before = len(service.http.get(JOBS, params={"page_size": 1000}).json()["items"])
-        started = time.perf_counter()
         answer = service.http.post(JOBS, params={"validate_only": "true"}, json=SPEC)
-        assert time.perf_counter() - started < 0.5
         assert answer.status_code == 200
         assert answer.json()["network"] == {"parameters": 82826, "trainable_parameters": 82826, "output_shape": [10]}
         assert answer.json()["dataset"]["train"] == 1259
