@@ -138,6 +138,20 @@ class TestDivergence:
         assert lab.version(job).metrics["epoch"] <= 2
         assert np.all(np.isfinite(lab.weights(job)["logits"][0]))
 
+    def test_an_epochs_last_step_can_be_the_one(self, lab: Laboratory) -> None:
+        """Its own loss was still finite: only validation shows it."""
+        job = lab.submit(
+            dataset={"name": "digits", "train_limit": 20},
+            architecture="lenet",
+            optimizer={"name": "sgd", "learning_rate": 1e20},
+            epochs=1,
+        )
+        lab.attempt()
+        row = lab.row(job)
+        assert (row.state, row.reason) == (State.FAILED, Reason.DIVERGED)
+        assert "the validation loss became" in str(row.detail)
+        assert lab.epochs(job) == []
+
 
 class TestPrecision:
     @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
