@@ -18,6 +18,7 @@ from core.training_options import ReduceOnPlateau
 from core.validation import CheckedSpec
 from worker.augmentation import Augmenter
 from worker.bases import set_trainable
+from worker.callbacks.average_swapper import AverageSwapper
 from worker.callbacks.best_epoch import BestEpoch
 from worker.callbacks.checkpointer import Checkpointer, PhaseState, restore, restore_phase
 from worker.callbacks.divergence_guard import DivergenceGuard
@@ -205,6 +206,7 @@ class _Fitting:
                 self._checkpointer,
                 self._recorder,
                 self._nonsense,
+                *([AverageSwapper()] if self._spec.optimizer.use_ema else []),
             ],
         )
 

@@ -63,6 +63,16 @@ class TestExactness:
                 ["epoch.after_commit@1"],
                 id="doubled once, float16 with its loss scale",
             ),
+            pytest.param(
+                {
+                    "dataset": FEWER,
+                    "optimizer": {"name": "sgd", "momentum": 0.9, "use_ema": True, "ema_momentum": 0.9},
+                    "phases": [{"epochs": 2}, {"epochs": 1, "learning_rate": 1e-3}],
+                    "publish": "last",
+                },
+                ["epoch.after_commit@1", "epoch.after_commit@1"],
+                id="averaged weights, killed within a phase and at its border",
+            ),
         ],
     )
     def test_killed_and_resumed(self, lab: Laboratory, spec: dict[str, Any], crashes: list[str]) -> None:

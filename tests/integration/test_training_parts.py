@@ -204,6 +204,21 @@ class TestCallbacks:
         assert found == pytest.approx(rates(PlateauReducer(spec)))
 
 
+class TestAveragedWeights:
+    """With `use_ema`: what is validated, kept by other callbacks and left at the end are the averages, to the last bit."""
+
+    def test_averages_are_in_place_from_validation_to_the_end_of_an_epoch(self) -> None:
+        from worker.callbacks.average_swapper import AverageSwapper
+
+        average, expected = 0.0, []
+        for number, weight in enumerate(kept_weights(use_ema=False)):
+            average = weight if number == 0 else 0.5 * average + 0.5 * weight
+            expected.append(average)
+        kept = kept_weights(AverageSwapper(), use_ema=True)
+        assert kept == pytest.approx([*expected, expected[-1]])
+        assert kept[-1] == kept[-2]
+
+
 class TestClassWeights:
     def test_balanced_is_scikit_learns(self) -> None:
         from sklearn.utils.class_weight import compute_class_weight
@@ -218,6 +233,24 @@ class TestClassWeights:
         from worker.class_weights import class_weights
 
         assert class_weights({"b": 3.0}, ["a", "b"], LABELS).tolist() == [1.0, 3.0]
+
+
+def kept_weights(*callbacks: Any, use_ema: bool) -> list[float]:
+    """The one weight of a network at the end of each epoch of one step; and at the very end, where it is averaged."""
+    import keras
+
+    class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            weight = float(self.model.get_weights()[0].item())
+            assert (logs or {})["val_loss"] == pytest.approx((weight - 3.0) ** 2)
+            found.append(weight)
+
+    found: list[float] = []
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+    network.compile(keras.optimizers.SGD(0.1, use_ema=use_ema, ema_momentum=0.5), "mse")
+    one, three = np.ones((1, 1), np.float32), np.full((1, 1), 3.0, np.float32)
+    network.fit(one, three, validation_data=(one, three), epochs=4, verbose=0, callbacks=[Keeper(), *callbacks])
+    return [*found, float(network.get_weights()[0].item())] if use_ema else found
 
 
 def stops(callback: Any) -> int:

@@ -34,5 +34,7 @@ class DivergenceGuard(keras.callbacks.Callback):  # type: ignore[misc]
     def _check(self, name: str, logs: dict[str, Any] | None, of: str = "") -> None:
         loss = float((logs or {})[name])
         if not math.isfinite(loss):
-            detail = f"the {of}loss became {loss} in epoch {self._epoch}; use a lower learning rate or another optimizer"
+            detail = (
+                f"the {of}loss became {loss} in epoch {self._epoch}; use a lower learning rate or another optimizer"
+            )
             raise TrainingFailure(Reason.DIVERGED, detail)
