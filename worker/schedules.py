@@ -14,11 +14,12 @@ Tensor = Any
 def make_schedule(spec: StepSchedule, rate: float, steps: int, epochs: int) -> Any:
     """A keras LearningRateSchedule (or the rate itself) for a phase of `epochs` epochs of `steps` steps."""
     warmup = round(spec.warmup_epochs * steps)
-    after = _without_warmup(spec, rate, steps, max(1, epochs * steps - warmup))
+    after = _without_warmup(spec, rate, steps, warmup, max(1, epochs * steps - warmup))
     return Warmup(rate, warmup, after) if warmup else after
 
 
-def _without_warmup(spec: StepSchedule, rate: float, steps: int, all_steps: int) -> Any:
+def _without_warmup(spec: StepSchedule, rate: float, steps: int, warmup: int, all_steps: int) -> Any:
+    """For `all_steps` steps, counted from the end of `warmup` steps."""
     schedules = keras.optimizers.schedules
     match spec:
         case CosineDecay():
@@ -27,8 +28,8 @@ def _without_warmup(spec: StepSchedule, rate: float, steps: int, all_steps: int)
             every = max(1, round(spec.every_epochs * steps))
             return schedules.ExponentialDecay(rate, every, spec.decay_rate, staircase=spec.staircase)
         case PiecewiseConstant():
-            # Keras changes the rate after a boundary's step; ours name finished epochs.
-            boundaries = [max(0, round(boundary * steps) - 1) for boundary in spec.boundaries]
+            # Keras changes the rate after a boundary's step; ours name finished epochs of the phase, its warm-up included.
+            boundaries = [round(boundary * steps) - warmup - 1 for boundary in spec.boundaries]
             return schedules.PiecewiseConstantDecay(boundaries, [rate, *(rate * factor for factor in spec.factors)])
     return rate
 

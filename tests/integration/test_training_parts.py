@@ -107,6 +107,10 @@ class TestSchedules:
             ({"name": "exponential", "decay_rate": 0.5}, {0: 0.5, 10: 0.25, 20: 0.125}),
             ({"name": "exponential", "decay_rate": 0.5, "staircase": True}, {9: 0.5, 10: 0.25, 19: 0.25}),
             ({"name": "piecewise", "boundaries": [1.0, 3.0], "factors": [0.1, 0.01]}, {9: 0.5, 10: 0.05, 30: 0.005}),
+            (
+                {"name": "piecewise", "boundaries": [1.0, 3.0], "factors": [0.5, 0.1], "warmup_epochs": 2.0},
+                {9: 0.25, 19: 0.5, 20: 0.25, 29: 0.25, 30: 0.05},
+            ),
         ],
         ids=str,
     )
