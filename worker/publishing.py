@@ -19,7 +19,7 @@ from core.repositories.donors import WEIGHTS
 from core.repositories.results import StoredArtifact
 from core.states import Reason
 from core.validation import CheckedSpec
-from worker.datasets.images import Images, MemoryImages
+from worker.datasets.images import Images, spread
 from worker.evaluation import Logits, predict_logits
 from worker.network import build_network
 from worker.onnx_export import NotCovered, to_onnx
@@ -55,11 +55,11 @@ def export_onnx(network: Any, input_shape: Shape) -> bytes:
 
 
 def check_drift(trained: Any, network: Any, held_out: Images, precision: str) -> dict[str, Any]:
-    """Compares a network as it was trained, in `precision`, with its float32 rebuild on up to 256 held-out images.
+    """Compares a network as it was trained, in `precision`, with its float32 rebuild on up to 256 held-out images, spread over them.
 
     Raises TrainingFailure ARTIFACT_REJECTED when they name the same class for fewer than 95 of 100.
     """
-    images = _some(held_out)
+    images = spread(held_out, PARITY_IMAGES)
     before, after = predict_logits(trained, images), predict_logits(network, images)
     agreement = float(np.mean(before.argmax(axis=1) == after.argmax(axis=1)))
     difference = float(np.max(np.abs(before - after)))
@@ -73,11 +73,11 @@ def check_drift(trained: Any, network: Any, held_out: Images, precision: str) ->
 
 
 def check_parity(content: bytes, network: Any, held_out: Images) -> dict[str, float]:
-    """Compares ONNX Runtime with Keras on up to 256 held-out images.
+    """Compares ONNX Runtime with Keras on up to 256 held-out images, spread over them.
 
     Raises TrainingFailure ARTIFACT_REJECTED when logits differ by more than 1e-4 + 1e-5 max|logit|.
     """
-    images = _some(held_out)
+    images = spread(held_out, PARITY_IMAGES)
     tf.config.experimental.enable_tensor_float_32_execution(False)  # else GPUs multiply with ten bits
     expected = predict_logits(network, images)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -102,8 +102,3 @@ def store_weights(store: ArtifactStore, attempt: Attempt, network: Any) -> Store
     with store.writing(path) as file:
         write_weights(network, file)
     return StoredArtifact(WEIGHTS, path, file.sha256, file.bytes)
-
-
-def _some(images: Images) -> MemoryImages:
-    first = np.arange(min(PARITY_IMAGES, len(images.labels)))
-    return MemoryImages(images.labels[first], images.shape, images.gather(first))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from core.errors import TrainingFailure
 from core.training_options import Augmentation, EarlyStopping, LossSpec, ReduceOnPlateau, StepSchedule
+from worker.datasets.images import MemoryImages
 
 LOSS: TypeAdapter[Any] = TypeAdapter(LossSpec)
 SCHEDULE: TypeAdapter[Any] = TypeAdapter(StepSchedule)
@@ -223,6 +225,17 @@ class TestAveragedWeights:
         assert kept[-1] == kept[-2]
 
 
+class TestDrift:
+    def test_it_is_seen_of_a_class_that_is_stored_last(self) -> None:
+        """Both networks call the first half dark; the second half is bright to one of them only."""
+        from worker.publishing import check_drift
+
+        pixels = np.repeat([0, 255], 256).astype(np.uint8).reshape(-1, 1, 1, 1)
+        held_out = MemoryImages((pixels.ravel() > 0).astype(np.int32), (1, 1, 1), pixels)
+        with pytest.raises(TrainingFailure, match=r"50\.0%"):
+            check_drift(brightness_network(1.0), brightness_network(0.0), held_out, "float16")
+
+
 class TestClassWeights:
     def test_balanced_is_scikit_learns(self) -> None:
         from sklearn.utils.class_weight import compute_class_weight
@@ -237,6 +250,15 @@ class TestClassWeights:
         from worker.class_weights import class_weights
 
         assert class_weights({"b": 3.0}, ["a", "b"], LABELS).tolist() == [1.0, 3.0]
+
+
+def brightness_network(weight: float) -> Any:
+    """Logits of a picture of one pixel: 100 for dark, and `weight` times its brightness."""
+    import keras
+
+    network = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    network.set_weights([np.array([[0.0, weight]]), np.array([100.0, 0.0])])
+    return network
 
 
 def kept_weights(*callbacks: Any, use_ema: bool) -> list[float]:

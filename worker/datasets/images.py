@@ -47,6 +47,13 @@ class MemoryImages:
         return self.pixels[positions]
 
 
+def spread(images: Images, most: int) -> MemoryImages:
+    """Up to `most` of them, at even distances: also of images that lie class by class, some of each."""
+    count = len(images.labels)
+    some = np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+    return MemoryImages(images.labels[some], images.shape, images.gather(some))
+
+
 @dataclass(frozen=True)
 class StreamedImages:
     """Images read from records that have the network's shape already. `members` are their positions in the split."""
