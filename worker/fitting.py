@@ -163,6 +163,8 @@ class _Fitting:
             if stopper is not None and stopper.weights and not last:
                 self._network.set_weights(stopper.weights)
             began = done
+        if not (cancelled or failure or paused):
+            self._nonsense.look(self._network)
         restored = (
             (stopper.epoch, stopper.weights) if stopper is not None and stopper.epoch and stopper.weights else None
         )

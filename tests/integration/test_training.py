@@ -191,6 +191,19 @@ class TestCollapse:
         codes = {warning["code"] for warning in lab.row(job).warnings}
         assert "collapsed_to_one_class" in codes
 
+    def test_chance_is_told_once_of_the_whole_job_wherever_it_ends_or_is_killed(self, lab: Laboratory) -> None:
+        """Not of the first phase's only epoch; and early stopping ends the job with the epoch after which it is killed."""
+        job = lab.train(
+            "epoch.after_commit@3",
+            dataset=FEWER,
+            architecture="lenet",
+            optimizer={"name": "sgd", "learning_rate": 1e-12},
+            phases=[{"epochs": 1}, {"epochs": 9}],
+            early_stopping={"patience": 1, "min_delta": 100.0},
+        )
+        chance = [warning for warning in lab.row(job).warnings if warning["code"] == "chance_level"]
+        assert [warning["numbers"]["epochs"] for warning in chance] == [3]
+
     def test_a_healthy_run_is_not_warned_of(self, lab: Laboratory) -> None:
         job = lab.train(architecture="lenet", epochs=3)
         assert lab.row(job).warnings == []

@@ -10,33 +10,40 @@ import numpy as np
 from core.repositories.attempts import add_warning
 from worker import diagnosis
 from worker.callbacks.epoch_recorder import EpochRecorder
-from worker.datasets.images import Images
+from worker.datasets.images import Images, spread
 from worker.distribution import ReplicatedNetwork
 from worker.ledger import JobLedger
 
 FIRST_EPOCHS = 3
 LOOKED_AT = 256
-"""validation images, spread over the split"""
+"""validation images"""
 
 
 class NonsenseWatcher(keras.callbacks.Callback):  # type: ignore[misc]
-    """Looks once, after the first epochs. Goes after EpochRecorder."""
+    """Looks once, after the first epochs of the job; in each attempt, for one may be killed before it warns. Goes after EpochRecorder."""
 
     def __init__(self, ledger: JobLedger, recorder: EpochRecorder, validation: Images) -> None:
         super().__init__()
         self._ledger = ledger
         self._recorder = recorder
         self._validation = validation
+        self._looked = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if epoch + 1 != min(FIRST_EPOCHS, self.params["epochs"]):
+        if epoch + 1 >= FIRST_EPOCHS:
+            self.look(self.model)
+
+    def look(self, network: Any) -> None:
+        """To be called when the training is over, too, which may be sooner."""
+        if self._looked:
             return
+        self._looked = True
         labels = self._validation.labels
         warning = diagnosis.chance_level(self._recorder.history, diagnosis.Guessing.of(labels))
         if warning is None:
             return
         self._warn(warning)
-        share = self._largest_prediction()
+        share = self._largest_prediction(network)
         if share >= diagnosis.COLLAPSED:
             self._warn(diagnosis.collapsed_early(self._recorder.history, share))
 
@@ -44,21 +51,19 @@ class NonsenseWatcher(keras.callbacks.Callback):  # type: ignore[misc]
         print(f"warning: {warning.detail}", flush=True)
         self._ledger.write(lambda session, attempt: add_warning(session, attempt, warning.as_json()))
 
-    def _largest_prediction(self) -> float:
+    def _largest_prediction(self, network: Any) -> float:
         """The share of validation images that get the most frequent of the network's answers.
 
         As it predicts, or as it trains, whichever is larger: at first, batch normalisation hides in one what the other shows.
         """
-        count = len(self._validation.labels)
-        some = np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(np.int64)
-        pixels = self._validation.gather(some).astype(np.float32)
-        predicting = _largest_share(self.model(pixels, training=False))
-        if isinstance(self.model, ReplicatedNetwork):  # whose statistics live on several devices
+        pixels = spread(self._validation, LOOKED_AT).pixels.astype(np.float32)
+        predicting = _largest_share(network(pixels, training=False))
+        if isinstance(network, ReplicatedNetwork):  # whose statistics live on several devices
             return predicting
         # A look in training mode must leave no trace in running statistics and dropout seeds.
-        held = [variable for variable in self.model.variables if not variable.trainable]
+        held = [variable for variable in network.variables if not variable.trainable]
         values = [variable.numpy() for variable in held]
-        training = _largest_share(self.model(pixels, training=True))
+        training = _largest_share(network(pixels, training=True))
         for variable, value in zip(held, values, strict=True):
             variable.assign(value)
         return max(predicting, training)
