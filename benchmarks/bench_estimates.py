@@ -1,4 +1,5 @@
-"""Estimates of `?validate_only=true` against what a training then takes: memory at its peak, and the second epoch's seconds.
+"""Estimates of `?validate_only=true` against what a training then takes: memory at its peak, and the second epoch's seconds;
+of time also what is told of the same job once it has been trained.
 
 Asked for: memory within 25 %, time within 30 %, for all five architectures; an answer within 100 ms.
 Usage: python bench_estimates.py [--only lenet]
@@ -19,6 +20,8 @@ sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
 from laboratory import Laboratory
 
 from core.database import Database
+from core.repositories.jobs import measured_speed
+from core.tables import LOCAL_TENANT
 from core.validation import check_spec
 from migrations.schema import upgrade
 from service.jobs.estimates import estimate, slowness
@@ -66,11 +69,14 @@ def compare(lab: Laboratory, spec: dict[str, Any], console: Console) -> None:
     answered = time.perf_counter() - began
     job = lab.train(**spec)
     seconds = min(epoch["seconds"] for epoch in lab.epochs(job)[1:])
+    with lab.database.snapshot() as session:
+        again = estimate(checked, measured_speed(session, LOCAL_TENANT, checked))
     network = checked.network_in(0)
     console.print(
         f"{name_of(spec)}, {spec['optimizer']}, batch {spec['batch_size']}: "
         f"memory {told.memory_bytes / 1e6:,.0f} MB, took {lab.peak_bytes / 1e6:,.0f} ({told.memory_bytes / lab.peak_bytes - 1:+.0%}); "
         f"epoch {told.epoch_seconds:.3g} s, took {seconds:.3g} ({told.epoch_seconds / seconds - 1:+.0%}); "
+        f"of a second such job, {again.epoch_seconds:.3g} s ({again.epoch_seconds / seconds - 1:+.0%}); "
         f"estimated in {answered * 1e3:.1f} ms; {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds, "
         f"{network.activations:,} activations"
     )

@@ -165,10 +165,16 @@ def measured_speed(session: Session, tenant: str, checked: CheckedSpec) -> tuple
 
 
 def _speed_key(document: dict[str, Any]) -> dict[str, Any]:
-    """What an epoch's images a second depend on, beside the machine."""
+    """What the images a second of the first phase's epochs depend on, beside the machine."""
+    first = (document["phases"] or [{}])[0]
     fields = ("architecture", "batch_size", "augmentation", "precision", "devices", "deterministic", "queue")
     sizes = {name: document["dataset"].get(name) for name in ("image_size", "color")}
-    return {**{name: document.get(name) for name in fields}, **sizes, "optimizer": document["optimizer"]["name"]}
+    return {
+        **{name: document.get(name) for name in fields},
+        **sizes,
+        "optimizer": document["optimizer"]["name"],
+        "unfreeze_from": first.get("unfreeze_from"),
+    }
 
 
 def get_job(session: Session, tenant: str, job_id: str) -> JobRow:

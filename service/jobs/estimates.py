@@ -54,11 +54,11 @@ class Estimate:
 
 
 def estimate(checked: CheckedSpec, earlier: tuple[str, float] | None) -> Estimate:
-    """`earlier`: a job that trained the same network on the same batches, and how many images a second it did."""
+    """`earlier`: a job that trained the same network on the same batches, and how many images a second it did, validation left out."""
     memory = estimated_memory(checked)
     if earlier is not None:
         job, images_a_second = earlier
-        seconds = checked.epoch_images / images_a_second + _validation_seconds(checked)
+        seconds = checked.epoch_images / images_a_second + _closing_seconds(checked) * slowness()
         return Estimate(memory, seconds, f"job {job}")
     return Estimate(memory, estimated_seconds(checked) * slowness(), "calibration")
 
@@ -78,9 +78,7 @@ def estimated_seconds(checked: CheckedSpec) -> float:
     an_image = _forward_seconds(network) + _backward_seconds(network)
     touched = FLOAT_BYTES * network.trainable_parameters * (3 + 2 * optimizer_slots(checked.spec.optimizer))
     a_step = SECONDS_A_STEP + touched * SECONDS_A_TRAINED_BYTE
-    kept = FLOAT_BYTES * (network.parameters + network.trainable_parameters * optimizer_slots(checked.spec.optimizer))
-    an_end = SECONDS_AN_EPOCH + kept / CHECKPOINT_BYTES_A_SECOND + _validation_seconds(checked)
-    return checked.epoch_images * an_image + checked.steps * a_step + an_end
+    return checked.epoch_images * an_image + checked.steps * a_step + _closing_seconds(checked)
 
 
 def optimizer_slots(options: OptimizerOptions) -> int:
@@ -108,8 +106,12 @@ def _backward_seconds(network: NetworkSummary) -> float:
     return cost + sum(row.activations for row in rows[first:]) * SECONDS_AN_ACTIVATION * 2 / 3
 
 
-def _validation_seconds(checked: CheckedSpec) -> float:
-    return checked.counts.validation * _forward_seconds(checked.network)
+def _closing_seconds(checked: CheckedSpec) -> float:
+    """That an epoch takes beside its training steps: its checkpoint, its validation, and what each costs."""
+    network = checked.network_in(0)
+    kept = FLOAT_BYTES * (network.parameters + network.trainable_parameters * optimizer_slots(checked.spec.optimizer))
+    validation = checked.counts.validation * _forward_seconds(network)
+    return SECONDS_AN_EPOCH + kept / CHECKPOINT_BYTES_A_SECOND + validation
 
 
 def _most_trained(checked: CheckedSpec) -> int:

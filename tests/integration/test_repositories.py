@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import rows
@@ -16,13 +17,15 @@ from core.repositories.attempts import append_log
 from core.repositories.counts import count_everything
 from core.repositories.events import append_event
 from core.repositories.idempotency import find_answer, remember_answer
-from core.repositories.jobs import JobFilter, get_job, list_jobs, queue_position, queue_positions
+from core.repositories.jobs import JobFilter, get_job, list_jobs, measured_speed, queue_position, queue_positions
 from core.repositories.models import get_evaluation, list_best
 from core.repositories.moves import request_cancel
 from core.repositories.pages import Position
+from core.repositories.results import record_epoch
 from core.repositories.traffic import FORGOTTEN_AFTER, Reference, read_references, read_traffic, write_traffic
 from core.states import State
 from core.tables import LOCAL_TENANT, IdempotencyKeyRow, JobRow, TrafficRow, utc_now
+from core.validation import check_spec
 
 
 class TestListJobs:
@@ -159,6 +162,20 @@ class TestTenants:
             assert list_best(session, "other") == []
             assert get_evaluation(session, "other", attempt.job_id) is None
         assert rows.events(database, attempt.job_id, tenant="other") == []
+
+
+class TestMeasuredSpeed:
+    def test_it_is_of_jobs_whose_first_phase_trains_as_much(self, database: Database) -> None:
+        """Transfer learning with all of the base frozen and with a part of it trained differ in nothing else."""
+        frozen: dict[str, Any] = {"dataset": "digits", "architecture": {"name": "transfer", "weights": "imagenet"}}
+        unfrozen = {**frozen, "phases": [{"epochs": 3, "unfreeze_from": "block5_conv2"}]}
+        attempt = rows.start(database, **frozen)
+        with database.transaction() as session:
+            for number in (1, 2):
+                record_epoch(session, attempt, rows.epoch(number), {}, best=False, checkpoint=None)
+        with database.snapshot() as session:
+            assert measured_speed(session, LOCAL_TENANT, check_spec(frozen)) == (attempt.job_id, 500.0)
+            assert measured_speed(session, LOCAL_TENANT, check_spec(unfrozen)) is None
 
 
 class TestDuplicates:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.validation import check_spec
-from service.jobs.estimates import estimate, estimated_memory, estimated_seconds, optimizer_slots
+from service.jobs.estimates import estimate, estimated_memory, estimated_seconds, optimizer_slots, slowness
 
 
 def checked(**fields: Any) -> Any:
@@ -50,7 +50,14 @@ class TestTime:
         assert estimated_seconds(checked(architecture=frozen)) < estimated_seconds(checked(architecture=trained))
 
     def test_an_earlier_job_of_the_same_network_is_believed(self) -> None:
-        told = estimate(checked(), ("job-1", 1000.0))
+        told = estimate(checked(), ("job-1", 100.0))
         assert told.based_on == "job job-1"
-        assert told.epoch_seconds == pytest.approx(checked().epoch_images / 1000, rel=0.2)
+        assert told.epoch_seconds == pytest.approx(checked().epoch_images / 100, rel=0.2)
         assert estimate(checked(), None).based_on == "calibration"
+
+    def test_what_an_epoch_costs_beside_its_steps_is_counted_whoever_tells_their_speed(self) -> None:
+        """LeNet on digits takes about as long to validate, store and commit as it takes to train."""
+        small, large = (checked(dataset="digits", architecture=name) for name in ("lenet", "alexnet"))
+        steps_take_nothing = [estimate(each, ("job-1", 1e12)).epoch_seconds / slowness() for each in (small, large)]
+        assert 0.1 < steps_take_nothing[0] < estimated_seconds(small) < 2 * steps_take_nothing[0] + 0.3
+        assert steps_take_nothing[1] > steps_take_nothing[0] + 0.3  # AlexNet's checkpoint is 700 MB
