@@ -65,12 +65,12 @@ def main() -> None:
 def compare(lab: Laboratory, spec: dict[str, Any], console: Console) -> None:
     began = time.perf_counter()
     checked = check_spec(spec)
-    told = estimate(checked, None)
+    told = estimate(checked, None, lab.settings.cache_pixel_bytes)
     answered = time.perf_counter() - began
     job = lab.train(**spec)
     seconds = min(epoch["seconds"] for epoch in lab.epochs(job)[1:])
     with lab.database.snapshot() as session:
-        again = estimate(checked, measured_speed(session, LOCAL_TENANT, checked))
+        again = estimate(checked, measured_speed(session, LOCAL_TENANT, checked), lab.settings.cache_pixel_bytes)
     network = checked.network_in(0)
     console.print(
         f"{name_of(spec)}, {spec['optimizer']}, batch {spec['batch_size']}: "

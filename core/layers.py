@@ -221,6 +221,11 @@ class Residual(LayerSpec):
         yield LayerRow(self, self.output_shape(shape), 0, 0, 0, math.prod(self.output_shape(shape)))
 
 
+EVALUATION_BATCH = 256
+EVALUATION_ACTIVATIONS = 1 << 29
+"""2 GiB in float32, if all were kept: more than twice of what is needed at once"""
+
+
 @dataclass(frozen=True)
 class NetworkSummary:
     """What is known of a network without building it."""
@@ -231,6 +236,11 @@ class NetworkSummary:
     trainable_parameters: int
     multiply_adds: int
     activations: int
+
+    @property
+    def evaluation_batch(self) -> int:
+        """How many images run through it at once where nothing is trained: whatever the batches that it is trained on."""
+        return max(1, min(EVALUATION_BATCH, EVALUATION_ACTIVATIONS // self.activations))
 
 
 def follow(layers: Sequence[LayerSpec], shape: Shape) -> Shape:

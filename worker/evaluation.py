@@ -16,22 +16,22 @@ from worker.pipeline import evaluation_batches
 Logits = NDArray[np.float32]
 
 
-def predict_logits(network: Any, images: Images) -> Logits:
+def predict_logits(network: Any, images: Images, batch_size: int) -> Logits:
     """Logits of shape (images, classes)."""
-    logits: Logits = network.predict(evaluation_batches(images), verbose=0)
+    logits: Logits = network.predict(evaluation_batches(images, batch_size), verbose=0)
     return logits
 
 
-def evaluate(network: Any, images: Images, loss: Callable[[Any, Any], Any]) -> dict[str, float | None]:
+def evaluate(network: Any, images: Images, batch_size: int, loss: Callable[[Any, Any], Any]) -> dict[str, float | None]:
     """`test_loss` (null when not finite) and `test_accuracy`."""
-    return _metrics(predict_logits(network, images), images, loss)
+    return _metrics(predict_logits(network, images, batch_size), images, loss)
 
 
 def full_evaluation(
-    network: Any, images: Images, loss: Callable[[Any, Any], Any], labels: Sequence[str]
+    network: Any, images: Images, batch_size: int, loss: Callable[[Any, Any], Any], labels: Sequence[str]
 ) -> dict[str, Any]:
     """Those metrics with per-class figures and the confusion matrix (rows: truth, columns: predicted)."""
-    logits = predict_logits(network, images)
+    logits = predict_logits(network, images, batch_size)
     predicted = logits.argmax(axis=1)
     numbers = list(range(len(labels)))
     precision, recall, f1, support = precision_recall_fscore_support(

@@ -131,11 +131,11 @@ class _Fitting:
         images = checked.epoch_images
         self._order = EpochOrder(spec.seed, images)
         self._batches = training_batches(data.train, spec.batch_size, self._order, treatment_of(checked, data))
-        self._validation = evaluation_batches(data.validation)
+        self._validation = evaluation_batches(data.validation, checked.network.evaluation_batch)
         self._progress = ProgressReporter(ledger, checked.steps)
         self._checkpointer = Checkpointer(store, ledger.attempt, self._best, means.threads, means.precision)
         self._recorder = EpochRecorder(ledger, self._best, self._progress, self._checkpointer, images, history)
-        self._nonsense = NonsenseWatcher(ledger, self._recorder, data.validation)
+        self._nonsense = NonsenseWatcher(ledger, self._recorder, data.validation, checked.network.evaluation_batch)
 
     def run(self) -> Trained:
         state, phases = self._state, self._spec.planned_phases

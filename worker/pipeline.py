@@ -20,7 +20,6 @@ from worker.datasets.images import Images, MemoryImages
 from worker.datasets.parts import Parts
 from worker.datasets.permutation import Permutation
 
-EVALUATION_BATCH = 256
 ORDER_BLOCK = 8_192
 """positions whose order is computed at once"""
 
@@ -96,11 +95,11 @@ def training_batches(images: Images, batch_size: int, order: EpochOrder, treatme
     return _read(batches, images, -(-count // batch_size), treatment)
 
 
-def evaluation_batches(images: Images) -> Any:
+def evaluation_batches(images: Images, batch_size: int) -> Any:
     """A tf.data.Dataset of (float32 pixels, labels) in their own order."""
     count = len(images.labels)
-    batches = tf.data.Dataset.range(count).batch(EVALUATION_BATCH).map(lambda positions: (tf.constant(0), positions))
-    return _read(batches, images, -(-count // EVALUATION_BATCH), Treatment())
+    batches = tf.data.Dataset.range(count).batch(batch_size).map(lambda positions: (tf.constant(0), positions))
+    return _read(batches, images, -(-count // batch_size), Treatment())
 
 
 def _read(batches: Any, images: Images, steps: int, treatment: Treatment) -> Any:

@@ -54,13 +54,13 @@ def export_onnx(network: Any, input_shape: Shape) -> bytes:
         return file.read_bytes()
 
 
-def check_drift(trained: Any, network: Any, held_out: Images, precision: str) -> dict[str, Any]:
+def check_drift(trained: Any, network: Any, held_out: Images, batch_size: int, precision: str) -> dict[str, Any]:
     """Compares a network as it was trained, in `precision`, with its float32 rebuild on up to 256 held-out images, spread over them.
 
     Raises TrainingFailure ARTIFACT_REJECTED when they name the same class for fewer than 95 of 100.
     """
     images = spread(held_out, PARITY_IMAGES)
-    before, after = predict_logits(trained, images), predict_logits(network, images)
+    before, after = predict_logits(trained, images, batch_size), predict_logits(network, images, batch_size)
     agreement = float(np.mean(before.argmax(axis=1) == after.argmax(axis=1)))
     difference = float(np.max(np.abs(before - after)))
     if not agreement >= LEAST_AGREEMENT:
@@ -72,16 +72,18 @@ def check_drift(trained: Any, network: Any, held_out: Images, precision: str) ->
     return {"precision": precision, "images": len(images.labels), "agreement": agreement, "max_difference": difference}
 
 
-def check_parity(content: bytes, network: Any, held_out: Images) -> dict[str, float]:
+def check_parity(content: bytes, network: Any, held_out: Images, batch_size: int) -> dict[str, float]:
     """Compares ONNX Runtime with Keras on up to 256 held-out images, spread over them.
 
     Raises TrainingFailure ARTIFACT_REJECTED when logits differ by more than 1e-4 + 1e-5 max|logit|.
     """
     images = spread(held_out, PARITY_IMAGES)
     tf.config.experimental.enable_tensor_float_32_execution(False)  # else GPUs multiply with ten bits
-    expected = predict_logits(network, images)
+    expected = predict_logits(network, images, batch_size)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    actual: Logits = session.run(None, {session.get_inputs()[0].name: images.pixels.astype(np.float32)})[0]
+    name, pixels = session.get_inputs()[0].name, images.pixels.astype(np.float32)
+    batches = [pixels[first : first + batch_size] for first in range(0, len(pixels), batch_size)]
+    actual: Logits = np.concatenate([session.run(None, {name: batch})[0] for batch in batches])
     difference = float(np.max(np.abs(actual - expected)))
     tolerance = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * float(np.max(np.abs(expected)))
     if not difference <= tolerance:  # also true for NaN

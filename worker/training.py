@@ -111,18 +111,20 @@ def _finish(
     store: ArtifactStore,
     means: Means,
 ) -> None:
-    loss = make_loss(checked.spec.loss, len(checked.labels))
-    published_epoch, last = _go_back(checked.spec, trained, data, loss)
+    loss, batch_size = make_loss(checked.spec.loss, len(checked.labels)), checked.network.evaluation_batch
+    published_epoch, last = _go_back(checked, trained, data, loss)
     network = rebuilt(checked, trained.network.get_weights())
     evaluation = {
         "epoch": published_epoch,
-        **full_evaluation(network, data.test, loss, checked.labels),
+        **full_evaluation(network, data.test, batch_size, loss, checked.labels),
         "last_epoch": last,
     }
     _warn(trained, evaluation, ledger)
-    drift = None if means.precision == "float32" else check_drift(trained.network, network, data.test, means.precision)
+    drift = None
+    if means.precision != "float32":
+        drift = check_drift(trained.network, network, data.test, batch_size, means.precision)
     content = export_onnx(network, checked.input_shape)
-    parity = {**check_parity(content, network, data.test), "drift": drift}
+    parity = {**check_parity(content, network, data.test, batch_size), "drift": drift}
     artifact = store_artifact(store, ledger.attempt, content)
     weights = store_weights(store, ledger.attempt, network)
     metrics = asdict(trained.history[published_epoch - 1])
@@ -157,14 +159,17 @@ def _finish(
 
 
 def _go_back(
-    spec: JobSpec, trained: Trained, data: SplitDataset, loss: LossFunction
+    checked: CheckedSpec, trained: Trained, data: SplitDataset, loss: LossFunction
 ) -> tuple[int, dict[str, Any] | None]:
     """Gives the network the weights that are published. Returns their epoch, and what the last epoch's reached."""
     published_epoch = len(trained.history)
     # Of a job that was cut short the network stands somewhere within an epoch: only the best epoch's weights are whole.
     whole = not trained.cancelled and trained.failure is None
-    last = {"epoch": published_epoch, **evaluate(trained.network, data.test, loss)} if whole else None
-    if (spec.publish == "best" or not whole) and trained.best_epoch is not None:
+    last = None
+    if whole:
+        reached = evaluate(trained.network, data.test, checked.network.evaluation_batch, loss)
+        last = {"epoch": published_epoch, **reached}
+    if (checked.spec.publish == "best" or not whole) and trained.best_epoch is not None:
         published_epoch = trained.best_epoch
         trained.network.set_weights(trained.best_weights)
     elif trained.restored is not None:

@@ -25,6 +25,8 @@ WEIGHT_COPIES = 10.3
 """arrays as large as the weights, besides the optimizer's: gradients, the best epoch's, a checkpoint's, the rebuild's, the export's …"""
 ACTIVATION_COPIES = 0.6
 """numbers kept for each activation of a batch: some layers work in place"""
+EVALUATION_COPIES = 0.6
+"""the same where nothing is trained, of VGG16: what its largest layers need; of networks with many small ones less"""
 
 MULTIPLY_ADDS_A_SECOND = 1.0e11
 SECONDS_AN_ACTIVATION = 4.2e-9
@@ -53,9 +55,12 @@ class Estimate:
     based_on: str
 
 
-def estimate(checked: CheckedSpec, earlier: tuple[str, float] | None) -> Estimate:
-    """`earlier`: a job that trained the same network on the same batches, and how many images a second it did, validation left out."""
-    memory = estimated_memory(checked)
+def estimate(checked: CheckedSpec, earlier: tuple[str, float] | None, cache_pixel_bytes: int) -> Estimate:
+    """`earlier`: a job that trained the same network on the same batches, and how many images a second it did, validation left out.
+
+    `cache_pixel_bytes`: up to which trainers keep a part of the images in memory.
+    """
+    memory = estimated_memory(checked, cache_pixel_bytes)
     if earlier is not None:
         job, images_a_second = earlier
         seconds = checked.epoch_images / images_a_second + _closing_seconds(checked) * slowness()
@@ -63,13 +68,14 @@ def estimate(checked: CheckedSpec, earlier: tuple[str, float] | None) -> Estimat
     return Estimate(memory, estimated_seconds(checked) * slowness(), "calibration")
 
 
-def estimated_memory(checked: CheckedSpec) -> int:
+def estimated_memory(checked: CheckedSpec, cache_pixel_bytes: int) -> int:
     """Bytes of a trainer at its peak."""
     network, spec = checked.network, checked.spec
     weights = FLOAT_BYTES * network.parameters * WEIGHT_COPIES
     slots = FLOAT_BYTES * _most_trained(checked) * optimizer_slots(spec.optimizer)
-    activations = FLOAT_BYTES * network.activations * spec.batch_size * ACTIVATION_COPIES
-    return int(RUNTIME_BYTES + _pixel_bytes(checked) + weights + slots + activations)
+    at_once = max(spec.batch_size * ACTIVATION_COPIES, network.evaluation_batch * EVALUATION_COPIES)
+    activations = FLOAT_BYTES * network.activations * at_once
+    return int(RUNTIME_BYTES + _pixel_bytes(checked, cache_pixel_bytes) + weights + slots + activations)
 
 
 def estimated_seconds(checked: CheckedSpec) -> float:
@@ -118,11 +124,12 @@ def _most_trained(checked: CheckedSpec) -> int:
     return max(checked.network_in(phase).trainable_parameters for phase in range(len(checked.spec.planned_phases)))
 
 
-def _pixel_bytes(checked: CheckedSpec) -> int:
-    """Of images that are kept in memory."""
+def _pixel_bytes(checked: CheckedSpec, most: int) -> int:
+    """Of images that are kept in memory: the parts that have no more than that."""
     height, width, channels = checked.input_shape
     counts = checked.counts
-    return (counts.train + counts.validation + counts.test) * height * width * channels
+    parts = (images * height * width * channels for images in (counts.train, counts.validation, counts.test))
+    return sum(size for size in parts if size <= most)
 
 
 @cache

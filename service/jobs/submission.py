@@ -76,7 +76,8 @@ def validate_only(context: Context, tenant: str, body: JsonBody) -> ValidationVi
         dataset = find_dataset(session, tenant, checked.spec.dataset.name)
         warnings = [*dataset_warnings(dataset, checked), *duplicate_warnings(session, tenant, checked.spec_hash)]
         earlier = measured_speed(session, tenant, checked)
-    return view_validation(checked, estimate(checked, earlier), warnings)
+    estimated = estimate(checked, earlier, context.settings.cache_pixel_bytes)
+    return view_validation(checked, estimated, warnings)
 
 
 def dataset_lookup(session: Session, tenant: str) -> Lookup:

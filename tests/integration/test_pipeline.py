@@ -177,6 +177,6 @@ class TestEvaluationBatches:
     def test_images_keep_their_order(self, photos: Fixture) -> None:
         for cached in (True, False):
             images = photos.split(cached=cached).test
-            pixels, labels = collected(evaluation_batches(images))
+            pixels, labels = collected(evaluation_batches(images, 10))
             assert np.array_equal(pixels, images.gather(np.arange(len(images.labels))))
             assert np.array_equal(labels, images.labels)

@@ -225,15 +225,24 @@ class TestAveragedWeights:
         assert kept[-1] == kept[-2]
 
 
-class TestDrift:
-    def test_it_is_seen_of_a_class_that_is_stored_last(self) -> None:
-        """Both networks call the first half dark; the second half is bright to one of them only."""
+class TestPublishing:
+    """Held-out pictures are 256 dark ones, then 256 bright ones."""
+
+    PIXELS = np.repeat([0, 255], 256).astype(np.uint8).reshape(-1, 1, 1, 1)
+    HELD_OUT = MemoryImages((PIXELS.ravel() > 0).astype(np.int32), (1, 1, 1), PIXELS)
+
+    def test_drift_is_seen_of_a_class_that_is_stored_last(self) -> None:
         from worker.publishing import check_drift
 
-        pixels = np.repeat([0, 255], 256).astype(np.uint8).reshape(-1, 1, 1, 1)
-        held_out = MemoryImages((pixels.ravel() > 0).astype(np.int32), (1, 1, 1), pixels)
         with pytest.raises(TrainingFailure, match=r"50\.0%"):
-            check_drift(brightness_network(1.0), brightness_network(0.0), held_out, "float16")
+            check_drift(brightness_network(1.0), brightness_network(0.0), self.HELD_OUT, 100, "float16")
+
+    def test_batches_have_no_part_in_parity(self) -> None:
+        from worker.publishing import check_parity, export_onnx
+
+        network = brightness_network(1.0)
+        parity = check_parity(export_onnx(network, (1, 1, 1)), network, self.HELD_OUT, 100)
+        assert (parity["images"], parity["max_difference"]) == (256, 0.0)
 
 
 class TestClassWeights:
@@ -256,7 +265,8 @@ def brightness_network(weight: float) -> Any:
     """Logits of a picture of one pixel: 100 for dark, and `weight` times its brightness."""
     import keras
 
-    network = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    pixels = keras.Input((1, 1, 1))
+    network = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.Flatten()(pixels)))
     network.set_weights([np.array([[0.0, weight]]), np.array([100.0, 0.0])])
     return network
 

@@ -22,11 +22,12 @@ LOOKED_AT = 256
 class NonsenseWatcher(keras.callbacks.Callback):  # type: ignore[misc]
     """Looks once, after the first epochs of the job; in each attempt, for one may be killed before it warns. Goes after EpochRecorder."""
 
-    def __init__(self, ledger: JobLedger, recorder: EpochRecorder, validation: Images) -> None:
+    def __init__(self, ledger: JobLedger, recorder: EpochRecorder, validation: Images, batch_size: int) -> None:
         super().__init__()
         self._ledger = ledger
         self._recorder = recorder
         self._validation = validation
+        self._batch_size = batch_size
         self._looked = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -57,18 +58,20 @@ class NonsenseWatcher(keras.callbacks.Callback):  # type: ignore[misc]
         As it predicts, or as it trains, whichever is larger: at first, batch normalisation hides in one what the other shows.
         """
         pixels = spread(self._validation, LOOKED_AT).pixels.astype(np.float32)
-        predicting = _largest_share(network(pixels, training=False))
+        batches = [pixels[first : first + self._batch_size] for first in range(0, len(pixels), self._batch_size)]
+        predicting = _largest_share([network(batch, training=False) for batch in batches])
         if isinstance(network, ReplicatedNetwork):  # whose statistics live on several devices
             return predicting
         # A look in training mode must leave no trace in running statistics and dropout seeds.
         held = [variable for variable in network.variables if not variable.trainable]
         values = [variable.numpy() for variable in held]
-        training = _largest_share(network(pixels, training=True))
+        training = _largest_share([network(batch, training=True) for batch in batches])
         for variable, value in zip(held, values, strict=True):
             variable.assign(value)
         return max(predicting, training)
 
 
-def _largest_share(logits: Any) -> float:
-    answers = np.argmax(keras.ops.convert_to_numpy(logits), axis=1)
+def _largest_share(logits: list[Any]) -> float:
+    """Of batches' logits, each of shape (images, classes)."""
+    answers = np.concatenate([np.argmax(keras.ops.convert_to_numpy(batch), axis=1) for batch in logits])
     return float(np.bincount(answers).max() / len(answers))
