@@ -25,15 +25,17 @@ PROVIDERS: tuple[tuple[str, dict[str, str]], ...] = (
 class Network:
     """An ONNX graph in ONNX Runtime, on the GPU where its build and the machine have one. Raises the engine's own errors."""
 
-    def __init__(self, file: Path, threads: int) -> None:
-        """Of an ONNX file that is verified already."""
+    def __init__(self, file: Path, threads: int, *, gpu: bool = True) -> None:
+        """Of an ONNX file that is verified already; without `gpu` on the CPU, whatever there is."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Waiting threads sleep: spinning would take the cores that decode, train and answer.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=_providers())
+        self._session = onnxruntime.InferenceSession(
+            str(file), options, providers=_providers() if gpu else PROVIDERS[-1:]
+        )
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
             raise UnfitError("it must have one float32 input and one output")
