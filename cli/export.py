@@ -31,7 +31,7 @@ def export(
         version: default: the one that predictions use.
         format: of the file; saved_model is a zip of the folder, litert another name of tflite.
         output: the file; default: NAME-VERSION and the format's ending, here.
-        retry: try an export that was refused once more.
+        retry: make anew a file that was refused, or is damaged by now.
         url: address of the server; default: where KERASD_HOST and KERASD_PORT say.
     """
     console = stdout()

@@ -287,9 +287,10 @@ class Client:
         timeout: float | None = None,
         retry: bool = False,
     ) -> int:
-        """Writes a version to a file once a worker has made that; tells its bytes. `retry` tries again what was refused.
+        """Writes a version to a file once a worker has made that; tells its bytes.
 
-        Raises ApiError `export_refused`, TimeoutError after `timeout` seconds, if given, and OSError.
+        `retry` makes anew what was refused, or is damaged by now. Raises ApiError `export_refused`, TimeoutError after
+        `timeout` seconds, if given, and OSError.
         """
         return self._tasks.export(name, version, format, target, timeout, retry=retry)
 

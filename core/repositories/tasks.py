@@ -160,11 +160,11 @@ def cancel_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> 
 
 
 def retry_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> TaskRow:
-    """Queues a task that failed again; others are left as they are. Raises TaskNotFound."""
+    """Queues a task that has ended again; one that has not is left as it is. Raises TaskNotFound."""
     row = _locked(session, tenant, kind, task_id)
-    if row.state != TaskState.FAILED:
+    if row.state in UNFINISHED:
         return row
-    row.state, row.detail, row.finished_at = TaskState.QUEUED, None, None
+    row.state, row.detail, row.finished_at, row.result = TaskState.QUEUED, None, None, None
     row.lost_attempts, row.progress = 0, dict(NO_PROGRESS)
     session.flush()
     _announce(session, row, {"state": TaskState.QUEUED, "actor": "client", "cause": "retried"})

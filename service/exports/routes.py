@@ -45,7 +45,7 @@ async def get_artifact(
     tenant: TenantDep,
     request_id: RequestIdDep,
     format_: Annotated[FormatName, Query(alias="format", description="litert is another name of tflite")] = "onnx",
-    retry: Annotated[bool, Query(description="try an export that was refused once more")] = False,
+    retry: Annotated[bool, Query(description="make anew what was refused, or is damaged by now")] = False,
     if_none_match: Annotated[str | None, Header()] = None,
     prefer: Annotated[str | None, Header(description="`wait=30` waits until the file is made")] = None,
 ) -> Response:
@@ -98,7 +98,7 @@ def _wanted(
     key = f"{name}:{version}:{made}"
     with context.database.snapshot() as session:
         row = find_by_key(session, tenant, KIND, key)
-    if row is not None and not (retry and row.state == TaskState.FAILED):
+    if row is not None and not (retry and _is_useless(context, row)):
         return row
     with context.database.transaction() as session:
         job = get_version(session, tenant, name, version).row.job_id
@@ -113,6 +113,12 @@ def _wanted(
     if not context.wakeups.send(row.id):
         log.warning("the broker took no wake-up; a worker will find the export by itself", export=row.id)
     return row
+
+
+def _is_useless(context: Context, row: TaskRow) -> bool:
+    """Whether the export was refused, or what it made is not in the store as it was recorded."""
+    damaged = any(not context.store.matches(file["path"], file["sha256"]) for file in result_files(row))
+    return row.state == TaskState.FAILED or damaged
 
 
 async def _ended(context: Context, tenant: str, row: TaskRow, seconds: float) -> TaskRow:

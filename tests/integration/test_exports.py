@@ -168,6 +168,23 @@ def test_a_refusal_says_why_and_a_retry_makes_a_file_that_loads_where_kerasd_is_
     assert np.load(tmp_path / "logits.npy") == pytest.approx(published.network.predict(pixels, verbose=0), abs=1e-5)
 
 
+def test_a_file_that_was_damaged_in_the_store_is_made_anew_on_request(
+    api: TestClient, worker: TaskSupervisor, published: Published
+) -> None:
+    asked = {"format": "saved_model"}
+    made = export(api, worker, **asked)
+    (path,) = published.store.files(f"tasks/{made['id']}-1")
+    content = published.store.get(path, made["result"]["sha256"])
+    assert api.get(LENET, params={**asked, "retry": True}).content == content
+    published.store.put(path, content[:-1])
+    problem(api.get(LENET, params=asked), 503, "artifact_corrupt")
+    again = export(api, worker, **asked, retry=True)
+    assert (again["id"], again["state"]) == (made["id"], "SUCCEEDED")
+    assert api.get(LENET, params=asked).status_code == 200
+    assert published.store.files(f"tasks/{made['id']}-1") == {}
+    assert len(published.store.files(f"tasks/{made['id']}-2")) == 1
+
+
 def test_a_killed_child_is_followed_by_another_try(
     api: TestClient, worker: TaskSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
