@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -163,6 +164,42 @@ class TestWatching:
         subprocess.run(command, check=True)
         with Image.open(tmp_path / "digit.heat.png") as picture:
             assert picture.size == (256, 256)
+
+
+class TestTasks:
+    def test_a_batch_of_the_test_split_is_as_accurate_as_the_evaluation_says(
+        self, service: Stack, trained: dict[str, Any], tmp_path: Path
+    ) -> None:
+        target = tmp_path / "rows.csv"
+        options = ["--model", "digits.lenet", "--dataset", "digits", "--split", "test", "--output", str(target)]
+        kerasd(service, "predict-batch", *options)
+        with target.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 269
+        right = sum(row["label"] == row["predicted"] for row in rows)
+        assert right / 269 == pytest.approx(trained["evaluation"]["test_accuracy"])
+
+    def test_a_folder_is_classified(self, service: Stack, trained: dict[str, Any], tmp_path: Path) -> None:
+        folder, target = tmp_path / "digits", tmp_path / "rows.jsonl"
+        folder.mkdir()
+        for number, (content, _) in enumerate(held_out_digits(5)):
+            (folder / f"{number}.png").write_bytes(content)
+        options = ["--model", "digits.lenet", "--format", "jsonl", "--output", str(target)]
+        kerasd(service, "predict-batch", str(folder), *options)
+        rows = [json.loads(line) for line in target.read_text().splitlines()]
+        assert [row["image"] for row in rows] == [f"{number}.png" for number in range(5)]
+
+    def test_a_model_is_saved_as_keras(self, service: Stack, trained: dict[str, Any], tmp_path: Path) -> None:
+        target = tmp_path / "lenet.keras"
+        kerasd(service, "export", "digits.lenet", "--format", "keras", "--output", str(target))
+        assert target.read_bytes().startswith(b"PK")
+        assert [path.name for path in tmp_path.iterdir()] == ["lenet.keras"]
+
+
+def kerasd(service: Stack, *arguments: str) -> None:
+    """Runs the command, which must succeed."""
+    done = subprocess.run([KERASD, *arguments, "--url", service.url], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def inverse(png: bytes) -> bytes:
