@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from core.errors import Fault
-from core.jobspec import JobSpec
+from core.jobspec import MOST_EPOCHS, JobSpec
 from core.recipes import RECIPES
 from core.recipes.transfer import TransferOptions, unfreeze_trouble
 from core.splits import SplitCounts
@@ -26,8 +26,8 @@ def _architecture(spec: JobSpec) -> Iterator[Fault]:
     for field, detail in RECIPES[options.name].faults(options):
         yield Fault(f"/architecture/{field}", detail)
     size = spec.dataset.image_size
-    if options.input_size is not None and size is not None and size != options.input_size:
-        detail = f"is {options.input_size} where dataset.image_size is {size}; leave one of them out"
+    if options.asked_size is not None and size is not None and size != options.asked_size:
+        detail = f"is {options.asked_size} where dataset.image_size is {size}; leave one of them out"
         yield Fault("/architecture/input_size", detail)
     color = RECIPES[options.name].color_of(options)
     if color is not None and spec.dataset.color not in (None, color):
@@ -115,6 +115,8 @@ def _phases(spec: JobSpec) -> Iterator[Fault]:
     if spec.phases is None:
         return
     total = sum(phase.epochs for phase in spec.phases)
+    if total > MOST_EPOCHS:
+        yield Fault("/phases", f"have {total} epochs together; at most {MOST_EPOCHS} are allowed")
     if "epochs" in spec.model_fields_set and spec.epochs != total:
         yield Fault("/epochs", f"is {spec.epochs} where the phases have {total} epochs together; leave it out")
     options = spec.architecture

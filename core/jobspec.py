@@ -10,6 +10,7 @@ from core.objective import Direction, Objective, objective_of_metric
 from core.optimizers import OptimizerSpec
 from core.queues import MOST_DEVICES, Queue
 from core.recipes import ArchitectureSpec
+from core.recipes.recipe import LARGEST_SIDE
 from core.schema import Schema
 from core.training_options import (
     Augmentation,
@@ -25,6 +26,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
+MOST_EPOCHS = 100_000
+"""of a job, all phases together"""
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -48,7 +51,7 @@ class DatasetSpec(Schema):
     split: Literal["stratified", "last"] = "stratified"
     train_limit: Count | None = None
     """train on at most so many images, each class in proportion"""
-    image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    image_size: Annotated[int, Field(ge=1, le=LARGEST_SIDE)] | None = None
     """pixels of a side; null: the dataset's own where the architecture can take it, else the architecture's"""
     color: Literal["rgb", "grayscale"] | None = None
     """null: the dataset's own"""
@@ -77,7 +80,7 @@ class JobSpec(Schema):
         default="sparse_categorical_crossentropy", validate_default=True
     )
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 25
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 25
     early_stopping: EarlyStopping | None = None
     augmentation: Augmentation | None = None
     objective: ObjectiveSpec = ObjectiveSpec()

@@ -151,8 +151,11 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: l
         faults.append(Fault("/dataset/image_size", detail, "shape_mismatch"))
         return None
     donor = _donor(spec, len(labels), input_shape, donors, faults)
+    normalised = _normalised(spec, dataset, counts, donor, faults)
+    if normalised is None:
+        return None
     return CheckedSpec(
-        _normalised(spec, dataset, counts, donor),
+        normalised,
         info,
         labels,
         input_shape,
@@ -164,7 +167,13 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: l
     )
 
 
-def _normalised(spec: JobSpec, dataset: DatasetSpec, counts: SplitCounts, donor: Donor | None) -> JobSpec:
+def _normalised(
+    spec: JobSpec, dataset: DatasetSpec, counts: SplitCounts, donor: Donor | None, faults: list[Fault]
+) -> JobSpec | None:
+    """The spec with everything that was left open filled in; None where that is out of the schema's bounds.
+
+    It is validated again, since it is read again by whoever claims the job: what they cannot read must not be accepted.
+    """
     direction = spec.objective.resolved().direction.value
     changes: dict[str, Any] = {
         "dataset": dataset,
@@ -172,11 +181,19 @@ def _normalised(spec: JobSpec, dataset: DatasetSpec, counts: SplitCounts, donor:
         "batch_size": batch_size_of(spec, counts),
         "epochs": sum(phase.epochs for phase in spec.planned_phases),
     }
-    weights = wanted_weights(spec)
+    options, weights = spec.architecture, wanted_weights(spec)
     if donor is not None and isinstance(weights, ModelWeights):
-        pinned = weights.model_copy(update={"version": donor.version})
-        changes["architecture"] = spec.architecture.model_copy(update={"weights": pinned})
-    return spec.model_copy(update=changes)
+        options = options.model_copy(update={"weights": weights.model_copy(update={"version": donor.version})})
+    if options.input_size is not None:
+        options = options.model_copy(update={"input_size": dataset.image_size})
+    changes["architecture"] = options
+    document = spec.model_copy(update=changes).model_dump(mode="json")
+    try:
+        return JobSpec.model_validate(document)
+    except ValidationError as error:
+        if not faults:  # else they tell the same in the caller's words
+            faults += validation_faults(error, document)
+        return None
 
 
 def _donor(

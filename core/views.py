@@ -12,6 +12,7 @@ from core.errors import Fault
 from core.jobspec import DatasetSpec, JobSpec
 from core.layers import Shape
 from core.recipes import RECIPES
+from core.recipes.recipe import LARGEST_SIDE
 from core.splits import SplitCounts, SplitPlan, plan_counts
 
 DEFAULT_VALIDATION_FRACTION = 0.15
@@ -151,7 +152,8 @@ def _default_size(spec: JobSpec, info: DatasetInfo, color: str, classes: int) ->
         return recipe.default_size
     height, width = info.size
     own: Shape = (height, width, 3 if color == "rgb" else 1)
-    return height if height == width and recipe.takes(spec.architecture, own, classes) else recipe.default_size
+    fits = height == width <= LARGEST_SIDE and recipe.takes(spec.architecture, own, classes)
+    return height if fits else recipe.default_size
 
 
 def _own_count(own: tuple[int, ...] | None, indices: Sequence[int], planned: int) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from core.bases import BaseName
 from core.layers import Initializer, LayerSpec, Shape, ShapeError, summarize
@@ -16,6 +16,8 @@ Presets = Mapping[str, Mapping[str, Any]]
 Color = Literal["rgb", "grayscale"]
 Width = Annotated[float, Field(gt=0, le=8)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
+LARGEST_SIDE = 1024
+"""pixels of a side of the images that a network may take"""
 
 
 class ArchitectureOptions(Schema):
@@ -25,17 +27,25 @@ class ArchitectureOptions(Schema):
     """Named sets of options: what a preset sets and the caller does not"""
 
     name: str
-    input_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    input_size: Annotated[int, Field(ge=1, le=LARGEST_SIDE)] | None = None
     """pixels of a side; null: the dataset's own where the architecture can take it"""
     initializer: Initializer = "glorot_uniform"
     """of kernels; biases start at zero"""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill_in_preset(cls, given: Any) -> Any:
+    def _fill_in_preset(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(given, Mapping) or not isinstance(given.get("preset"), str):
-            return given
-        return {**cls.PRESETS.get(given["preset"], {}), **given}
+            return validate(given)
+        options = validate({**cls.PRESETS.get(given["preset"], {}), **given})
+        if "input_size" not in given:
+            options.model_fields_set.discard("input_size")
+        return options
+
+    @property
+    def asked_size(self) -> int | None:
+        """`input_size` where the caller gave it: a preset's is a default that gives way to the dataset's `image_size`."""
+        return self.input_size if "input_size" in self.model_fields_set else None
 
 
 def no_faults(_options: Any) -> list[tuple[str, str]]:

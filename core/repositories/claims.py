@@ -10,18 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, or_, select, update
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Row, and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import database_now
 from core.dataset_content import StoredDataset
-from core.donors import Donor, wanted_weights
+from core.donors import Donor, Wanted, wanted_weights
+from core.faults import validation_faults
 from core.jobspec import JobSpec
 from core.queues import MOST_DEVICES, Queue
 from core.repositories.attempts import LEASE_SECONDS, Attempt, after_loss, announce, move_job, owned_by
 from core.repositories.checkpoints import Checkpoint, list_checkpoints
 from core.repositories.datasets import stored_dataset
 from core.repositories.donors import find_donor
+from core.repositories.events import append_event
 from core.states import HELD, DatasetState, Reason, State
 from core.tables import AttemptRow, DatasetRow, JobRow, utc_now
 
@@ -73,9 +76,24 @@ def claim_next(session: Session, holder: Holder, capacity: Capacity = ANYTHING) 
     """Claims the most urgent queued job that the worker can take and whose dataset is ready, or None.
 
     While that job waits for more devices than are free, nothing less urgent is claimed: else it might wait for ever.
-    The caller commits before it starts anything.
+    A job that this version cannot read is ended on the way. The caller commits before it starts anything.
     """
-    found = session.execute(
+    while True:
+        found = _most_urgent(session, capacity)
+        if found is None or found[0].devices > capacity.free_devices:
+            return None
+        row, dataset = found
+        try:
+            wanted = wanted_weights(JobSpec.model_validate(row.spec))
+            stored = stored_dataset(dataset)
+        except ValidationError as error:
+            _end_unreadable(session, row, dataset, error)
+            continue
+        return _claim(session, row, stored, wanted, holder)
+
+
+def _most_urgent(session: Session, capacity: Capacity) -> Row[JobRow, DatasetRow] | None:
+    return session.execute(
         select(JobRow, DatasetRow)
         .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
         .where(_waiting(capacity))
@@ -83,9 +101,28 @@ def claim_next(session: Session, holder: Holder, capacity: Capacity = ANYTHING) 
         .limit(1)
         .with_for_update(skip_locked=True, of=JobRow)
     ).one_or_none()
-    if found is None or found[0].devices > capacity.free_devices:
-        return None
-    row, dataset = found
+
+
+def _end_unreadable(session: Session, row: JobRow, dataset: DatasetRow, error: ValidationError) -> None:
+    """Every worker that claimed the job would stumble over it, so it must not stay queued."""
+    what, body = ("spec", row.spec) if error.title == JobSpec.__name__ else ("dataset", dataset.content)
+    fault = validation_faults(error, body)[0]
+    row.state = State.FAILED
+    row.reason = Reason.INTERNAL_ERROR
+    row.detail = (
+        f"this version of the service cannot read the job's {what} ({fault.pointer} {fault.detail}); submit the job anew, or "
+        "retry it once every worker has the version and the architectures that accepted it"
+    )
+    row.finished_at = utc_now()
+    session.flush()
+    data = {"state": State.FAILED, "reason": row.reason, "detail": row.detail}
+    append_event(session, row.tenant_id, row.id, "state", {**data, "actor": "worker", "cause": "unreadable"})
+
+
+def _claim(
+    session: Session, row: JobRow, dataset: StoredDataset, wanted: Wanted | None, holder: Holder
+) -> Claim | None:
+    """None where somebody else was quicker."""
     attempt = Attempt(row.tenant_id, row.id, row.attempt + 1)
     timeout = row.spec["timeout_seconds"]
     claimed = session.execute(
@@ -120,9 +157,8 @@ def claim_next(session: Session, holder: Holder, capacity: Capacity = ANYTHING) 
         },
     )
     checkpoints = list_checkpoints(session, attempt.tenant, attempt.job_id)
-    wanted = wanted_weights(JobSpec.model_validate(row.spec))
     donor = find_donor(session, attempt.tenant, wanted) if wanted is not None else None
-    return Claim(attempt, row.spec, stored_dataset(dataset), checkpoints, donor, row.request_id, claimed[0])
+    return Claim(attempt, row.spec, dataset, checkpoints, donor, row.request_id, claimed[0])
 
 
 def count_waiting(session: Session, capacity: Capacity, most: int) -> int:

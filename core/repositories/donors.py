@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
 from sqlalchemy import Select, and_, select
 from sqlalchemy.orm import Session
 
 from core.donors import Donor, DonorLookup, Wanted
 from core.errors import Fault
+from core.jobspec import JobSpec
 from core.recipes.transfer import JobWeights
 from core.tables import ArtifactRow, BestRow, JobRow, ModelVersionRow
 
@@ -72,7 +74,11 @@ def _published(tenant: str) -> Select[ModelVersionRow, JobRow, ArtifactRow]:
     )
 
 
-def _donor(version: ModelVersionRow, job: JobRow, weights: ArtifactRow) -> Donor:
+def _donor(version: ModelVersionRow, job: JobRow, weights: ArtifactRow) -> Donor | Fault:
+    try:
+        JobSpec.model_validate(job.spec)
+    except ValidationError:
+        return Fault("", f"this version of the service cannot read the spec of job {job.id}", "no_weights")
     sides = version.input_shape
     return Donor(
         job_id=job.id,

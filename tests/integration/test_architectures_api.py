@@ -193,6 +193,12 @@ class TestDonors:
         body = problem(api.post(VALIDATE, json=self.spec({"job": job})), 422, "invalid_job_spec")
         assert "has published no weights; it is QUEUED" in body["errors"][0]["detail"]
 
+    def test_a_job_whose_spec_cannot_be_read_lends_nothing(self, api: TestClient, database: Database) -> None:
+        job, _ = lend(database, architecture=UNTRAINED)
+        rows.write(database, job, spec={**rows.read(database, job).spec, "epochs": 10**6})
+        body = problem(api.post(VALIDATE, json=self.spec({"job": job})), 422, "invalid_job_spec")
+        assert "cannot read the spec" in body["errors"][0]["detail"]
+
     def test_another_tenants_job_is_not_there(self, api: TestClient, database: Database) -> None:
         job = rows.submit(database, tenant="other", architecture=UNTRAINED)
         body = problem(api.post(VALIDATE, json=self.spec({"job": job})), 422, "invalid_job_spec")

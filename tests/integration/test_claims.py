@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import rows
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from core.database import Database
@@ -29,7 +30,7 @@ from core.repositories.models import list_best
 from core.repositories.results import finish_job, record_epoch
 from core.repositories.resumption import begin_training
 from core.states import Reason, State
-from core.tables import LOCAL_TENANT
+from core.tables import LOCAL_TENANT, DatasetRow
 
 WRITES: dict[str, Callable[[Session, Attempt], object]] = {
     "record_epoch": lambda session, attempt: record_epoch(session, attempt, rows.epoch(1), {}, best=True),
@@ -67,6 +68,32 @@ class TestClaimNext:
         with ThreadPoolExecutor(8) as pool:
             claims = list(pool.map(lambda _: rows.claim(database), range(30)))
         assert sorted(claim.attempt.job_id for claim in claims if claim) == sorted(jobs)
+
+    def test_a_job_that_cannot_be_read_ends_and_holds_up_no_other(self, database: Database) -> None:
+        unreadable = [rows.submit(database, priority=1) for _ in range(2)]
+        healthy = rows.submit(database)
+        spec = rows.read(database, healthy).spec
+        rows.write(database, unreadable[0], spec={**spec, "epochs": 10**6})
+        rows.write(database, unreadable[1], spec={**spec, "architecture": {"name": "of-a-plug-in", "input_size": None}})
+        claimed = rows.claim(database)
+        assert claimed is not None
+        assert claimed.attempt.job_id == healthy
+        for job, field in zip(unreadable, ("/epochs", "/architecture/name"), strict=True):
+            row = rows.read(database, job)
+            assert (row.state, row.reason, row.attempt) == (State.FAILED, Reason.INTERNAL_ERROR, 0)
+            assert field in (row.detail or "")
+            assert "submit the job anew" in (row.detail or "")
+            assert row.finished_at is not None
+            assert rows.events(database, job, "state")[-1].data["cause"] == "unreadable"
+
+    def test_a_job_whose_dataset_cannot_be_read_ends_as_well(self, database: Database) -> None:
+        job = rows.submit(database)
+        with database.transaction() as session:
+            session.execute(update(DatasetRow).values(content={"labels": []}))
+        assert rows.claim(database) is None
+        row = rows.read(database, job)
+        assert (row.state, row.reason) == (State.FAILED, Reason.INTERNAL_ERROR)
+        assert "cannot read the job's dataset" in (row.detail or "")
 
     def test_a_time_limit_counts_from_the_first_claim(self, database: Database) -> None:
         job = rows.submit(database, timeout_seconds=100)

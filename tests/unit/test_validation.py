@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from variants import VARIANTS
 
 from core.datasets import DatasetInfo
 from core.errors import Fault, InvalidJobSpec
 from core.faults import steps_of
+from core.jobspec import JobSpec
+from core.recipes import RECIPES
 from core.splits import SplitCounts
 from core.validation import CheckedSpec, check_spec
 
@@ -30,6 +34,31 @@ json_values = st.recursive(
 FIELDS = ("dataset", "architecture", "optimizer", "loss", "batch_size", "epochs", "phases", "tags", "seed", "objective")
 bodies = json_values | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), json_values, max_size=6).map(
     lambda extra: {**DIGITS, **extra}
+)
+
+ARCHITECTURES: list[dict[str, Any]] = [
+    *(document for document, _ in VARIANTS),
+    *({"name": recipe.name, "preset": preset} for recipe in RECIPES.values() for preset in recipe.options.PRESETS),
+]
+PHASES = st.lists(st.integers(1, 100_000).map(lambda epochs: {"epochs": epochs}), min_size=1, max_size=3)
+likely_specs = st.fixed_dictionaries(
+    {
+        "dataset": st.fixed_dictionaries(
+            {"name": st.sampled_from(["digits", "mnist", "cifar10"])},
+            optional={
+                "image_size": st.sampled_from([32, 64, 224, 1024]),
+                "train_limit": st.integers(10, 2000),
+                "color": st.sampled_from(["rgb", "grayscale"]),
+                "classes": st.sampled_from([[0, 1], [3, 2, 1]]),
+            },
+        ),
+        "architecture": st.sampled_from(ARCHITECTURES),
+    },
+    optional={
+        "phases": PHASES,
+        "batch_size": st.integers(1, 100),
+        "objective": st.sampled_from([{"metric": "val_loss"}, {"metric": "val_accuracy"}]),
+    },
 )
 
 
@@ -61,6 +90,22 @@ class TestAnyJson:
             here = body
             for step in steps_of(fault.pointer)[:-1]:
                 here = here[int(step)] if isinstance(here, list) else here[step]
+
+    @settings(max_examples=150, deadline=None)
+    @given(likely_specs)
+    def test_what_is_accepted_can_be_read_again_and_means_the_same(self, body: Any) -> None:
+        if found_faults(body):
+            return
+        document = json.loads(json.dumps(check_spec(body).document))
+        assert JobSpec.model_validate(document).model_dump(mode="json") == document
+        assert check_spec(document).document == document
+
+    @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+    def test_so_can_every_architecture(self, architecture: dict[str, Any]) -> None:
+        document = check_spec(
+            {"dataset": {"name": "cifar10", "image_size": 224}, "architecture": architecture}
+        ).document
+        assert check_spec(json.loads(json.dumps(document))).document == document
 
     @pytest.mark.parametrize("body", [None, 3, "lenet", [], True])
     def test_what_is_no_object_is_told_so(self, body: Any) -> None:
@@ -138,6 +183,7 @@ class TestFaults:
             ({"loss": {"name": "poisson", "label_smoothing": 0.1}}, "/loss/label_smoothing"),
             ({"epochs": 3, "phases": [{"epochs": 2}, {"epochs": 2}]}, "/epochs"),
             ({"phases": []}, "/phases"),
+            ({"phases": [{"epochs": 60_000}, {"epochs": 60_000}]}, "/phases"),
             ({"phases": [{"epochs": 2, "unfreeze_from": "block4_conv1"}]}, "/phases/0/unfreeze_from"),
             ({"architecture": {"name": "lenet", "dropout": 1.5}}, "/architecture/dropout"),
             ({"architecture": {"name": "lenet", "preset": "lenet6"}}, "/architecture/preset"),
@@ -190,6 +236,16 @@ class TestNormalisedSpec:
         assert spec_of(dataset="mnist").input_shape == (28, 28, 1)
         assert spec_of(dataset={"name": "cifar10", "color": "grayscale"}).input_shape == (32, 32, 1)
 
+    def test_the_size_that_was_asked_for_wins_over_a_presets(self) -> None:
+        preset = {"name": "vgg", "preset": "vgg16"}
+        assert spec_of(dataset="cifar10", architecture=preset).input_shape == (224, 224, 3)
+        checked = spec_of(dataset={"name": "cifar10", "image_size": 64}, architecture=preset)
+        assert checked.input_shape == (64, 64, 3)
+        assert checked.spec.architecture.input_size == 64
+        asked = {**preset, "input_size": 224}
+        body = {"dataset": {"name": "cifar10", "image_size": 64}, "architecture": asked}
+        assert faults_of(body) == {"/architecture/input_size": "invalid"}
+
     def test_classes_keep_the_datasets_order(self) -> None:
         assert spec_of(dataset={"name": "cifar100", "classes": ["bear", 0]}).labels == ("apple", "bear")
 
@@ -229,6 +285,12 @@ class TestOwnSplits:
             "/dataset/validation_fraction",
             "/dataset/test_fraction",
         ]
+
+    def test_images_larger_than_any_network_takes_are_brought_to_the_architectures_size(self) -> None:
+        large = replace(self.INFO, size=(2048, 2048))
+        checked = check_spec({"dataset": "photos", "architecture": "lenet"}, lambda name: large)
+        assert checked.input_shape == (32, 32, 3)
+        assert check_spec(checked.document, lambda name: large).document == checked.document
 
     def test_mixed_sizes_are_brought_to_the_architectures(self) -> None:
         assert self.checked().input_shape == (32, 32, 3)
