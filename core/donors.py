@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from core.bases import Base
 from core.errors import Fault
 from core.jobspec import JobSpec
-from core.layers import Dropout, LayerSpec, Shape
+from core.layers import Conv2D, Dense, Dropout, LayerSpec, Residual, Shape
 from core.recipes import RECIPES, network_layers
 from core.recipes.transfer import JobWeights, ModelWeights, TransferOptions
 
@@ -79,10 +79,17 @@ def mismatch(donor: Donor, spec: JobSpec, classes: int, input_shape: Shape) -> s
     return None
 
 
-def _weights_of(layers: list[LayerSpec]) -> list[LayerSpec]:
-    """The layers without what does not change their weights: dropout, and how much of a base is trained."""
-    return [
-        replace(layer, trainable=False, unfreeze_from=None) if isinstance(layer, Base) else layer
-        for layer in layers
-        if not isinstance(layer, Dropout)
-    ]
+def _weights_of(layers: Sequence[LayerSpec]) -> list[LayerSpec]:
+    """The layers without what does not change their weights' shapes and use: dropout, what of a base is trained, first weights."""
+    return [_alike(layer) for layer in layers if not isinstance(layer, Dropout)]
+
+
+def _alike(layer: LayerSpec) -> LayerSpec:
+    match layer:
+        case Base():
+            return replace(layer, trainable=False, unfreeze_from=None)
+        case Conv2D() | Dense():
+            return replace(layer, initializer="glorot_uniform")
+        case Residual():
+            return replace(layer, main=tuple(_weights_of(layer.main)), shortcut=tuple(_weights_of(layer.shortcut)))
+    return layer

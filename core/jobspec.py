@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_serializer
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_serializer
 
 from core.objective import Direction, Objective, objective_of_metric
 from core.optimizers import OptimizerSpec
@@ -31,6 +32,36 @@ MOST_EPOCHS = 100_000
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+ClassWeight = Annotated[float, Field(ge=0, le=1e6)]
+
+
+def _kind_of_class_weights(value: Any) -> str:
+    return "(labels)" if isinstance(value, Mapping) else "(name)"
+
+
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("(name)")] | Annotated[dict[str, ClassWeight], Tag("(labels)")],
+    Discriminator(_kind_of_class_weights),
+]
+
+
+def _kind_of_class(value: Any) -> str | None:
+    match value:
+        case bool():
+            return None
+        case str():
+            return "(label)"
+        case int():
+            return "(index)"
+    return None
+
+
+ClassName = Annotated[
+    Annotated[str, Tag("(label)")] | Annotated[int, Field(ge=0), Tag("(index)")],
+    Discriminator(_kind_of_class, custom_error_type="class", custom_error_message="must be a label or an index"),
+]
+
+
 def _named(value: Any) -> Any:
     """The short form: a bare name stands for the name with all defaults."""
     return {"name": value} if isinstance(value, str) else value
@@ -42,7 +73,7 @@ class DatasetSpec(Schema):
     name: Name
     view: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] | None = None
     """a name of the client's for this view: its labels and its split; once given, it always means the same"""
-    classes: Annotated[list[str | Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=10_000)] | None = None
+    classes: Annotated[list[ClassName], Field(min_length=2, max_length=10_000)] | None = None
     """a subset of the classes, by label or index; kept in the dataset's order"""
     validation_fraction: Fraction | None = 0.15
     """only where the set has no validation split of its own; null: 0.15"""
@@ -87,7 +118,7 @@ class JobSpec(Schema):
     learning_rate_schedule: Annotated[LearningRateSchedule | None, BeforeValidator(_named)] = None
     """null: constant; with phases, each runs through it"""
     gradient_clipping: GradientClipping | None = None
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = None
+    class_weights: ClassWeights | None = None
     """how much the training loss counts an image of each class: balanced, or by label (others count 1)"""
     phases: Annotated[list[Phase], Field(min_length=1, max_length=20)] | None = None
     """parts of one training, one after the other; `epochs` is then their sum"""

@@ -41,7 +41,8 @@ class Adadelta(OptimizerOptions):
 
 class Adafactor(OptimizerOptions):
     name: Literal["adafactor"]
-    beta_2_decay: Signed = -0.8
+    beta_2_decay: Annotated[float, Field(ge=-1e6, le=0)] = -0.8
+    """the second moment's decay is 1 - step**this, which must not fall below 0"""
     epsilon_1: Positive = 1e-30
     epsilon_2: Positive = 1e-3
     clip_threshold: Positive = 1.0
@@ -122,6 +123,8 @@ class RMSprop(OptimizerOptions):
 class ScheduleFreeAdamW(_AdamLike):
     name: Literal["schedule_free_adamw"]
     learning_rate: Rate = 0.0025
+    beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """divides the averaged weights"""
     epsilon: Positive = 1e-8
     warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
 

@@ -33,6 +33,9 @@ Lookup = Callable[[str], "DatasetInfo | Fault"]
 NOT_IN_HASH = ("tags", "priority", "queue", "timeout_seconds", "max_attempts")
 """Fields that change how a job is run, not what it computes."""
 
+MOST_PARAMETERS = (2**31 - 2**22) // 4
+"""float32 weights of a network; a protobuf message ends below 2 GiB, and its layers need room beside their weights"""
+
 
 @dataclass(frozen=True)
 class CheckedSpec:
@@ -150,6 +153,12 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: l
         detail = f"{spec.architecture.name} cannot take {_sides(input_shape)} images: {error}"
         faults.append(Fault("/dataset/image_size", detail, "shape_mismatch"))
         return None
+    if network.parameters > MOST_PARAMETERS:
+        detail = (
+            f"has {network.parameters:,} parameters; a published model is one ONNX file, which ends at 2 GiB, so that at most "
+            f"{MOST_PARAMETERS:,} fit; use a smaller width or image_size"
+        )
+        faults.append(Fault("/architecture", detail, "network_too_large"))
     donor = _donor(spec, len(labels), input_shape, donors, faults)
     normalised = _normalised(spec, dataset, counts, donor, faults)
     if normalised is None:

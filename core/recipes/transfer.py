@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from core.bases import BASES, Base, BaseName
 from core.layers import Dense, Dropout, Flatten, GlobalAveragePooling2D, LayerSpec
@@ -31,7 +31,27 @@ class ModelWeights(Schema):
     part: Part = "base"
 
 
-Weights = Literal["imagenet", "none"] | JobWeights | ModelWeights
+def _kind_of_weights(value: Any) -> str | None:
+    match value:
+        case str():
+            return "(name)"
+        case JobWeights() | {"job": _}:
+            return "(job)"
+        case ModelWeights() | {"model": _}:
+            return "(model)"
+    return None
+
+
+Weights = Annotated[
+    Annotated[Literal["imagenet", "none"], Tag("(name)")]
+    | Annotated[JobWeights, Tag("(job)")]
+    | Annotated[ModelWeights, Tag("(model)")],
+    Discriminator(
+        _kind_of_weights,
+        custom_error_type="weights",
+        custom_error_message="must be 'imagenet', 'none', or an object with job or model",
+    ),
+]
 
 
 class TransferOptions(ResidualOptions):

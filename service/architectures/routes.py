@@ -18,6 +18,7 @@ router = APIRouter(prefix="/api/v1", tags=["architectures"])
 
 DEFAULT_CLASSES = 20
 LARGEST_SIDE = 4096
+CHANNELS = {"rgb": 3, "grayscale": 1}
 
 InputShape = Annotated[
     str | None, Query(description="height,width,channels; default: the architecture's own size in RGB")
@@ -116,10 +117,15 @@ def _options(recipe: Recipe, text: str | None) -> ArchitectureOptions:
 
 
 def _shape_of(recipe: Recipe, options: ArchitectureOptions, text: str | None) -> tuple[int, int, int]:
-    if text:
-        return _parse_shape(text)
-    side = options.input_size or recipe.default_size
-    return side, side, 1 if recipe.color_of(options) == "grayscale" else 3
+    color = recipe.color_of(options)
+    if not text:
+        side = options.input_size or recipe.default_size
+        return side, side, 1 if color == "grayscale" else 3
+    shape = _parse_shape(text)
+    if color is not None and shape[2] != CHANNELS[color]:
+        detail = f"{recipe.name} takes {color} images only, with these options: {CHANNELS[color]} channels"
+        raise InvalidQuery("the query has a fault", [Fault("/query/input_shape", detail, "shape_mismatch")])
+    return shape
 
 
 def _summary(options: ArchitectureOptions, shape: tuple[int, int, int], classes: int) -> NetworkSummary:

@@ -75,6 +75,7 @@ class TestArchitectures:
             ({"options": '{"nonsense": 1}'}, "/query/options/nonsense"),
             ({"options": '{"preset": "vgg17"}'}, "/query/options/preset"),
             ({"input_shape": "3,3"}, "/query/input_shape"),
+            ({"options": '{"preset": "vgg16"}', "input_shape": "224,224,1"}, "/query/input_shape"),
         ],
         ids=str,
     )
@@ -156,6 +157,10 @@ class TestDonors:
 
     def test_a_whole_network_is_lent_whatever_its_dropout(self, api: TestClient, database: Database) -> None:
         job, _ = lend(database, architecture={**UNTRAINED, "dropout": 0.5})
+        assert api.post(VALIDATE, json=self.spec({"job": job, "part": "network"})).status_code == 200
+
+    def test_and_whatever_it_started_with(self, api: TestClient, database: Database) -> None:
+        job, _ = lend(database, architecture={**UNTRAINED, "initializer": "he_normal"})
         assert api.post(VALIDATE, json=self.spec({"job": job, "part": "network"})).status_code == 200
 
     def test_vgg_s_preset_is_such_a_base(self, api: TestClient, database: Database) -> None:
