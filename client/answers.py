@@ -91,6 +91,8 @@ class Job(Answer):
     started_at: datetime | None
     finished_at: datetime | None
     etag: str
+    network: Mapping[str, Any] | None = None
+    """parameters, trainable_parameters, output_shape"""
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:

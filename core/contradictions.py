@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from core.errors import Fault
+from core.faults import steps_of
 from core.jobspec import MOST_EPOCHS, JobSpec
 from core.recipes import RECIPES
-from core.recipes.transfer import TransferOptions, unfreeze_trouble
+from core.recipes.transfer import TransferOptions, unfreeze_trouble, untrained_trouble
 from core.splits import SplitCounts
-from core.training_options import PiecewiseConstant
+from core.training_options import PiecewiseConstant, StepSchedule
 
 
 def contradictions(spec: JobSpec, labels: Sequence[str], counts: SplitCounts) -> Iterator[Fault]:
@@ -21,10 +22,32 @@ def contradictions(spec: JobSpec, labels: Sequence[str], counts: SplitCounts) ->
     yield from _phases(spec)
 
 
+def rests_on(fault: Fault) -> set[str]:
+    """The fields whose values decide whether a contradiction is one."""
+    field = steps_of(fault.pointer)[0]
+    return {field, *_OTHERS.get(fault.pointer, _OTHERS.get(f"/{field}", ()))}
+
+
+_OTHERS = {
+    "/architecture/frozen": ("phases",),
+    "/architecture/input_size": ("dataset",),
+    "/batch_size": ("dataset", "augmentation", "devices"),
+    "/class_weights": ("dataset",),
+    "/dataset/color": ("architecture",),
+    "/epochs": ("phases",),
+    "/learning_rate_schedule/warmup_epochs": ("epochs", "phases"),
+    "/phases": ("architecture",),
+}
+
+
 def _architecture(spec: JobSpec) -> Iterator[Fault]:
     options = spec.architecture
     for field, detail in RECIPES[options.name].faults(options):
         yield Fault(f"/architecture/{field}", detail)
+    if isinstance(options, TransferOptions):
+        points = [options.unfreeze_from, *(phase.unfreeze_from for phase in spec.planned_phases)]
+        if trouble := untrained_trouble(options, points):
+            yield Fault("/architecture/frozen", trouble)
     size = spec.dataset.image_size
     if options.asked_size is not None and size is not None and size != options.asked_size:
         detail = f"is {options.asked_size} where dataset.image_size is {size}; leave one of them out"
@@ -103,6 +126,11 @@ def _training(spec: JobSpec, labels: Sequence[str]) -> Iterator[Fault]:
 
 def _schedule(spec: JobSpec) -> Iterator[Fault]:
     schedule = spec.learning_rate_schedule
+    shortest = min(phase.epochs for phase in spec.planned_phases)
+    if isinstance(schedule, StepSchedule) and schedule.warmup_epochs >= shortest:
+        whole = "shortest phase" if spec.phases else "training"
+        detail = f"is not shorter than the {whole} of {shortest} epoch{'s' if shortest > 1 else ''}"
+        yield Fault("/learning_rate_schedule/warmup_epochs", detail)
     if isinstance(schedule, PiecewiseConstant):
         if len(schedule.boundaries) != len(schedule.factors):
             detail = f"must be as many as boundaries ({len(schedule.boundaries)})"

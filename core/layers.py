@@ -242,6 +242,15 @@ class NetworkSummary:
         """How many images run through it at once where nothing is trained: whatever the batches that it is trained on."""
         return max(1, min(EVALUATION_BATCH, EVALUATION_ACTIVATIONS // self.activations))
 
+    @property
+    def size(self) -> dict[str, Any]:
+        """As JSON, for those who have no use for the rows."""
+        return {
+            "parameters": self.parameters,
+            "trainable_parameters": self.trainable_parameters,
+            "output_shape": list(self.output_shape),
+        }
+
 
 def follow(layers: Sequence[LayerSpec], shape: Shape) -> Shape:
     """The shape behind all of the layers. Raises ShapeError."""

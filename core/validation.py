@@ -15,7 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from core.bases import Base
-from core.contradictions import batch_size_of, contradictions, images_of_an_epoch
+from core.contradictions import batch_size_of, contradictions, images_of_an_epoch, rests_on
 from core.datasets import BUILTIN_DATASETS, DatasetInfo
 from core.donors import Donor, DonorLookup, mismatch, no_donors, wanted_weights
 from core.errors import Fault, InvalidJobSpec
@@ -25,6 +25,7 @@ from core.layers import LayerSpec, NetworkSummary, Shape, ShapeError, summarize
 from core.recipes import network_layers, network_summary
 from core.recipes.transfer import ModelWeights
 from core.splits import SplitCounts
+from core.training_options import PiecewiseConstant
 from core.views import chosen_labels, input_shape_of, normalised_dataset, split_counts, view_name
 
 Lookup = Callable[[str], "DatasetInfo | Fault"]
@@ -135,16 +136,20 @@ def _usable_part(body: Any, faults: Sequence[Fault]) -> Any:
 
 
 def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: list[Fault]) -> CheckedSpec | None:
+    """Adds what is wrong to `faults`, as far as it does not rest on a field that is already in there."""
     info = lookup(spec.dataset.name)
     if isinstance(info, Fault):
         faults.append(Fault("/dataset/name", info.detail, info.code))
         return None
+    unsure = {steps_of(fault.pointer)[0] for fault in faults if fault.pointer and fault.code != "unknown_field"}
     labels = chosen_labels(spec.dataset, info, faults)
     dataset = normalised_dataset(spec, info, labels, faults)
-    counts = split_counts(dataset, info, labels, faults)
-    together = list(contradictions(spec, labels, counts))
+    counts = split_counts(dataset, info, labels, [] if "dataset" in unsure else faults)
+    together = [fault for fault in contradictions(spec, labels, counts) if not unsure & rests_on(fault)]
     faults += together
-    if any(fault.pointer.startswith(("/architecture/", "/dataset/color")) for fault in together):
+    if unsure & {"dataset", "architecture"} or any(
+        fault.pointer.startswith(("/architecture/", "/dataset/color")) for fault in together
+    ):
         return None  # shapes would tell the same once more
     input_shape = input_shape_of(dataset)
     try:
@@ -232,13 +237,38 @@ def _sides(shape: Shape) -> str:
 
 
 def _warnings(spec: JobSpec) -> list[dict[str, Any]]:
-    rate = spec.optimizer.learning_rate
+    return [warning for warning in (_high_rate(spec), _late_boundaries(spec)) if warning is not None]
+
+
+def _high_rate(spec: JobSpec) -> dict[str, Any] | None:
+    rates = [phase.learning_rate or spec.optimizer.learning_rate for phase in spec.planned_phases]
+    rate = max(rates)
     usual = 1.0 if spec.optimizer.name in ("sgd", "adadelta", "adagrad", "ftrl") else 0.05
     if rate <= usual:
-        return []
-    return [
-        {
-            "code": "learning_rate_too_high",
-            "detail": f"{spec.optimizer.name} rarely learns with a rate of {rate:g}; usual are 1e-4 to {usual:g}",
-        }
-    ]
+        return None
+    where = f" in phase {rates.index(rate) + 1}" if spec.phases else ""
+    return _warning(
+        "learning_rate_too_high",
+        f"{spec.optimizer.name} rarely learns with a rate of {rate:g}{where}",
+        f"usual are 1e-4 to {usual:g}",
+        {"learning_rate": rate, "usual": usual},
+    )
+
+
+def _late_boundaries(spec: JobSpec) -> dict[str, Any] | None:
+    schedule, longest = spec.learning_rate_schedule, max(phase.epochs for phase in spec.planned_phases)
+    if not isinstance(schedule, PiecewiseConstant) or schedule.boundaries[-1] < longest:
+        return None
+    late = next(bound for bound in schedule.boundaries if bound >= longest)
+    return _warning(
+        "boundary_never_reached",
+        f"the learning rate does not change after epoch {late:g}: {'the longest phase' if spec.phases else 'the job'} "
+        f"ends after {longest}",
+        "train longer, or give earlier boundaries",
+        {"boundary": late, "epochs": longest},
+    )
+
+
+def _warning(code: str, seen: str, advice: str, numbers: dict[str, float]) -> dict[str, Any]:
+    """In the form of those that a training gives (docs/guides/training.md)."""
+    return {"code": code, "detail": f"{seen}; {advice}", "numbers": numbers, "advice": advice}

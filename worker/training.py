@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from core.artifacts import ArtifactStore, open_store
 from core.dataset_content import StoredDataset
 from core.donors import Donor, no_donors, wanted_weights
-from core.errors import TrainingFailure
+from core.errors import InvalidJobSpec, TrainingFailure
 from core.failpoints import failpoint
 from core.jobspec import JobSpec
 from core.repositories.attempts import (
@@ -91,11 +91,18 @@ def run_attempt(
 
 
 def _checked(document: dict[str, Any], dataset: StoredDataset, donor: Donor | None) -> CheckedSpec:
-    """Raises TrainingFailure WEIGHTS_UNAVAILABLE when the job that should lend its weights is gone."""
+    """Raises TrainingFailure: WEIGHTS_UNAVAILABLE when the job that should lend its weights is gone, INTERNAL_ERROR when
+    the spec was accepted by a version with other rules.
+    """
     if donor is None and wanted_weights(JobSpec.model_validate(document)) is not None:
         detail = "the job whose weights it should start with has none any more; train that again, or give other weights"
         raise TrainingFailure(Reason.WEIGHTS_UNAVAILABLE, detail)
-    return check_spec(document, dataset.content.info, no_donors if donor is None else lambda _: donor)
+    try:
+        return check_spec(document, dataset.content.info, no_donors if donor is None else lambda _: donor)
+    except InvalidJobSpec as error:  # it was accepted under other rules
+        told = "; ".join(f"{fault.pointer} {fault.detail}" for fault in error.faults)
+        detail = f"the job's spec does not pass this version's check ({told}); change that and submit the job anew"
+        raise TrainingFailure(Reason.INTERNAL_ERROR, detail) from None
 
 
 def _keeps_best(trained: Trained, ledger: JobLedger) -> bool:

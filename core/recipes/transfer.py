@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -88,10 +89,6 @@ def transfer(options: TransferOptions, classes: int) -> list[LayerSpec]:
 
 def transfer_faults(options: TransferOptions) -> list[tuple[str, str]]:
     faults = []
-    if options.weights == "none" and options.frozen:
-        faults.append(
-            ("frozen", "a base without weights learns nothing while it is frozen; say false, or give weights")
-        )
     if options.unfreeze_from is not None:
         if not options.frozen:
             faults.append(("unfreeze_from", "the base is not frozen"))
@@ -102,10 +99,22 @@ def transfer_faults(options: TransferOptions) -> list[tuple[str, str]]:
 
 def unfreeze_trouble(base: BaseName, layer: str) -> str | None:
     """Why a base cannot be unfrozen from that layer on; None where it can."""
-    names = [entry.name for entry in BASES[base].layers if not entry.statistics]
+    names = _trainable(base)
     if layer in names:
         return None
     return f"{base} has no layer {layer!r} to train; it has {names[0]} to {names[-1]}"
+
+
+def untrained_trouble(options: TransferOptions, points: Sequence[str | None]) -> str | None:
+    """Why a base that starts at random would never learn as a whole, unfrozen from `points` on; None where it does."""
+    first = _trainable(options.base)[0]
+    if options.weights != "none" or not options.frozen or first in points:
+        return None
+    return f"a base without weights has to learn from its first layer on; say false, unfreeze it from {first}, or give weights"
+
+
+def _trainable(base: BaseName) -> list[str]:
+    return [entry.name for entry in BASES[base].layers if not entry.statistics]
 
 
 def _base(options: Any) -> BaseName | None:

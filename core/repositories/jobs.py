@@ -42,6 +42,7 @@ def create_job(
         detail=f"waits for dataset {dataset.name} to be imported" if waits else None,
         spec=checked.document,
         spec_hash=checked.spec_hash,
+        network=checked.network_in(0).size,
         dataset=spec.dataset.name,
         dataset_id=dataset.id,
         view=checked.view,

@@ -31,6 +31,7 @@ class JobRow(Table):
     detail: Mapped[str | None] = mapped_column(Text)
     spec: Mapped[dict[str, Any]]
     spec_hash: Mapped[str]
+    network: Mapped[dict[str, Any] | None]  # parameters, trainable_parameters, output_shape; None before they were kept
     dataset: Mapped[str]
     dataset_id: Mapped[str | None] = mapped_column(index=True)  # of datasets; None once that is deleted
     view: Mapped[str]

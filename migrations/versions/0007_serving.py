@@ -1,4 +1,4 @@
-"""Serving: model cards, rules and events of best versions, traffic, and tasks (exports, batch predictions)."""
+"""Serving: the size of jobs' networks, model cards, rules and events of best versions, traffic, and tasks (exports, batch predictions)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    op.add_column("jobs", sa.Column("network", DOCUMENT, nullable=True))
     with op.batch_alter_table("model_versions") as table:
         table.add_column(sa.Column("card", DOCUMENT, nullable=False, server_default="{}"))
     with op.batch_alter_table("best_versions") as table:
@@ -96,3 +97,4 @@ def downgrade() -> None:
             table.drop_column(column)
     with op.batch_alter_table("model_versions") as table:
         table.drop_column("card")
+    op.drop_column("jobs", "network")

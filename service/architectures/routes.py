@@ -150,11 +150,7 @@ def _describe(recipe: Recipe) -> dict[str, Any]:
 def _table(summary: NetworkSummary) -> dict[str, Any]:
     return {
         "layers": [_layer(row) for row in summary.rows],
-        "network": {
-            "parameters": summary.parameters,
-            "trainable_parameters": summary.trainable_parameters,
-            "output_shape": list(summary.output_shape),
-        },
+        "network": summary.size,
     }
 
 

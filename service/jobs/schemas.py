@@ -45,6 +45,12 @@ class EvaluationSummary(BaseModel):
     test_accuracy: float
 
 
+class NetworkView(BaseModel):
+    parameters: int
+    trainable_parameters: int = Field(description="that the optimizer changes, in the first phase")
+    output_shape: list[int]
+
+
 class JobView(BaseModel):
     id: str
     state: State
@@ -52,6 +58,7 @@ class JobView(BaseModel):
     detail: str | None
     spec: dict[str, Any] = Field(description="the normalised job spec")
     spec_hash: str
+    network: NetworkView | None = Field(description="null for jobs from before it was kept")
     attempt: int
     progress: ProgressView
     best_epoch: EpochView | None
@@ -77,12 +84,6 @@ class JobPage(BaseModel):
 
 class EpochList(BaseModel):
     items: list[EpochView]
-
-
-class NetworkView(BaseModel):
-    parameters: int
-    trainable_parameters: int
-    output_shape: list[int]
 
 
 class PhaseView(BaseModel):
@@ -146,6 +147,7 @@ def view_job(row: JobRow, position: int | None) -> JobView:
         detail=row.detail,
         spec=row.spec,
         spec_hash=row.spec_hash,
+        network=NetworkView(**row.network) if row.network else None,
         attempt=row.attempt,
         progress=ProgressView(**row.progress),
         best_epoch=EpochView(**row.best_epoch) if row.best_epoch else None,
@@ -162,15 +164,11 @@ def view_job(row: JobRow, position: int | None) -> JobView:
 
 
 def view_validation(checked: CheckedSpec, cost: Estimate, warnings: list[dict[str, Any]]) -> ValidationView:
-    counts, network = checked.counts, checked.network_in(0)
+    counts = checked.counts
     return ValidationView(
         spec=checked.document,
         spec_hash=checked.spec_hash,
-        network=NetworkView(
-            parameters=network.parameters,
-            trainable_parameters=network.trainable_parameters,
-            output_shape=list(network.output_shape),
-        ),
+        network=NetworkView(**checked.network_in(0).size),
         phases=_view_phases(checked),
         estimate=EstimateView(**asdict(cost)),
         dataset=DatasetView(

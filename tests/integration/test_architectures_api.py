@@ -136,6 +136,15 @@ class TestValidation:
         assert answer["estimate"]["memory_bytes"] > 37_622_868 * 4
         assert answer["estimate"]["epoch_seconds"] > 0
 
+    def test_a_job_tells_of_its_network_what_validating_told(self, api: TestClient, database: Database) -> None:
+        spec = {"dataset": "digits", "architecture": "lenet"}
+        network = api.post(VALIDATE, json=spec).json()["network"]
+        job = rows.submit(database)
+        assert api.get(f"/api/v1/jobs/{job}").json()["network"] == network
+        assert api.get("/api/v1/jobs").json()["items"][0]["network"] == network
+        rows.write(database, job, network=None)  # as in a row from before
+        assert api.get(f"/api/v1/jobs/{job}").json()["network"] is None
+
     def test_times_come_from_an_earlier_job_of_the_same_network(self, api: TestClient, database: Database) -> None:
         attempt = rows.start(database)
         for number in (1, 2):

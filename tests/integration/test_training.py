@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rows
 from laboratory import Laboratory, same
 
 from core.repositories.lineage import get_lineage
@@ -16,6 +17,19 @@ from core.tables import LOCAL_TENANT
 FEW: dict[str, Any] = {"name": "digits", "train_limit": 320}
 FEWER: dict[str, Any] = {"name": "digits", "train_limit": 100}
 SMALL_TRANSFER: dict[str, Any] = {"name": "transfer", "head": "average"}
+
+
+class TestOtherRules:
+    """A job that was accepted under rules which have changed since."""
+
+    def test_it_ends_with_the_field_that_is_not_allowed_any_more(self, lab: Laboratory) -> None:
+        job = lab.submit(architecture="lenet", epochs=2)
+        long = {"name": "cosine", "warmup_epochs": 5.0, "final_fraction": 0.0}
+        rows.write(lab.database, job, spec={**lab.row(job).spec, "learning_rate_schedule": long})
+        lab.attempt()
+        row = lab.row(job)
+        assert (row.state, row.reason) == (State.FAILED, Reason.INTERNAL_ERROR)
+        assert "/learning_rate_schedule/warmup_epochs is not shorter" in (row.detail or "")
 
 
 class TestExactness:

@@ -208,6 +208,17 @@ class TestFaults:
              "/architecture/weights/part"),
             ({"architecture": {"name": "transfer", "weights": {"model": "x", "version": 0}}},
              "/architecture/weights/version"),
+            ({"architecture": {"name": "transfer", "weights": "none", "unfreeze_from": "block5_conv1"}},
+             "/architecture/frozen"),
+            ({"learning_rate_schedule": {"name": "cosine", "warmup_epochs": 2.0}, "epochs": 2},
+             "/learning_rate_schedule/warmup_epochs"),
+            ({"learning_rate_schedule": {"name": "constant", "warmup_epochs": 2.5},
+              "phases": [{"epochs": 9}, {"epochs": 2}]}, "/learning_rate_schedule/warmup_epochs"),
+            ({"batch_size": 2000, "augmentation": {"mode": "doubled", "flip": "sideways"}}, "/augmentation/flip"),
+            ({"dataset": {"name": "digits", "classes": "0", "train_limit": 3}}, "/dataset/classes"),
+            ({"epochs": "50", "learning_rate_schedule": {"name": "cosine", "warmup_epochs": 30.0}}, "/epochs"),
+            ({"architecture": {"name": "lenet", "padding": "sane"}, "dataset": {"name": "digits", "image_size": 9}},
+             "/architecture/padding"),
             ({"optimizer": {"name": "schedule_free_adamw", "beta_1": 0.0}}, "/optimizer/beta_1"),
             ({"optimizer": {"name": "adafactor", "beta_2_decay": 0.1}}, "/optimizer/beta_2_decay"),
             ({"devices": 2, "gradient_clipping": {"norm": 1.0}}, "/gradient_clipping"),
@@ -217,6 +228,14 @@ class TestFaults:
     )  # fmt: skip
     def test_what_cannot_be_trained_is_told_before_it_is_queued(self, spec: dict[str, Any], pointer: str) -> None:
         assert list(faults_of({**DIGITS, **spec})) == [pointer]
+
+    @pytest.mark.parametrize("place", ["architecture", "phase"])
+    def test_a_base_without_weights_may_be_unfrozen_from_its_first_layer(self, place: str) -> None:
+        point = {"unfreeze_from": "block1_conv1"}
+        architecture = {"name": "transfer", "weights": "none", **(point if place == "architecture" else {})}
+        phases = [{"epochs": 1, **(point if place == "phase" else {})}]
+        network = spec_of(architecture=architecture, phases=phases).network_in(0)
+        assert network.trainable_parameters > 14_714_688  # the base's and the head's
 
     @pytest.mark.parametrize(
         ("dataset", "pointer", "code"),
@@ -374,8 +393,27 @@ class TestViewName:
 
 
 class TestWarnings:
+    """Each has a code, what was seen in words and numbers, and advice."""
+
     def test_a_learning_rate_that_rarely_works_is_warned_of(self) -> None:
-        assert [warning["code"] for warning in spec_of(optimizer={"name": "adam", "learning_rate": 1.0}).warnings] == [
-            "learning_rate_too_high"
-        ]
+        (warning,) = spec_of(optimizer={"name": "adam", "learning_rate": 1.0}).warnings
+        assert warning == {
+            "code": "learning_rate_too_high",
+            "detail": "adam rarely learns with a rate of 1; usual are 1e-4 to 0.05",
+            "numbers": {"learning_rate": 1.0, "usual": 0.05},
+            "advice": "usual are 1e-4 to 0.05",
+        }
         assert spec_of().warnings == ()
+
+    def test_phases_have_rates_of_their_own(self) -> None:
+        phases = [{"epochs": 1}, {"epochs": 1, "learning_rate": 0.5}]
+        (warning,) = spec_of(phases=phases).warnings
+        assert "a rate of 0.5 in phase 2" in warning["detail"]
+        tame = [{"epochs": 1, "learning_rate": 0.01}]
+        assert spec_of(phases=tame, optimizer={"name": "adam", "learning_rate": 9.0}).warnings == ()
+
+    def test_a_change_of_rate_after_the_end_is_warned_of(self) -> None:
+        schedule = {"name": "piecewise", "boundaries": [1.0, 500.0], "factors": [0.1, 0.01]}
+        (warning,) = spec_of(learning_rate_schedule=schedule, epochs=2).warnings
+        assert (warning["code"], warning["numbers"]) == ("boundary_never_reached", {"boundary": 500.0, "epochs": 2})
+        assert spec_of(learning_rate_schedule=schedule, epochs=501).warnings == ()
