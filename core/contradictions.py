@@ -22,6 +22,10 @@ def contradictions(spec: JobSpec, labels: Sequence[str], counts: SplitCounts) ->
     yield from _phases(spec)
 
 
+COUNTS = "how many images each class has"
+"""follows from the dataset's fields, and is in doubt where they ask for what is not there"""
+
+
 def rests_on(fault: Fault) -> set[str]:
     """The fields whose values decide whether a contradiction is one."""
     field = steps_of(fault.pointer)[0]
@@ -31,8 +35,8 @@ def rests_on(fault: Fault) -> set[str]:
 _OTHERS = {
     "/architecture/frozen": ("phases",),
     "/architecture/input_size": ("dataset",),
-    "/batch_size": ("dataset", "augmentation", "devices"),
-    "/class_weights": ("dataset",),
+    "/batch_size": ("dataset", COUNTS, "augmentation", "devices"),
+    "/class_weights": ("dataset", COUNTS),
     "/dataset/color": ("architecture",),
     "/epochs": ("phases",),
     "/learning_rate_schedule/warmup_epochs": ("epochs", "phases"),

@@ -15,7 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from core.bases import Base
-from core.contradictions import batch_size_of, contradictions, images_of_an_epoch, rests_on
+from core.contradictions import COUNTS, batch_size_of, contradictions, images_of_an_epoch, rests_on
 from core.datasets import BUILTIN_DATASETS, DatasetInfo
 from core.donors import Donor, DonorLookup, mismatch, no_donors, wanted_weights
 from core.errors import Fault, InvalidJobSpec
@@ -142,9 +142,12 @@ def _check_meaning(spec: JobSpec, lookup: Lookup, donors: DonorLookup, faults: l
         faults.append(Fault("/dataset/name", info.detail, info.code))
         return None
     unsure = {steps_of(fault.pointer)[0] for fault in faults if fault.pointer and fault.code != "unknown_field"}
+    told = len(faults)
     labels = chosen_labels(spec.dataset, info, faults)
     dataset = normalised_dataset(spec, info, labels, faults)
     counts = split_counts(dataset, info, labels, [] if "dataset" in unsure else faults)
+    if len(faults) > told:
+        unsure.add(COUNTS)
     together = [fault for fault in contradictions(spec, labels, counts) if not unsure & rests_on(fault)]
     faults += together
     if unsure & {"dataset", "architecture"} or any(

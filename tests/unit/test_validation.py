@@ -215,6 +215,7 @@ class TestFaults:
             ({"learning_rate_schedule": {"name": "constant", "warmup_epochs": 2.5},
               "phases": [{"epochs": 9}, {"epochs": 2}]}, "/learning_rate_schedule/warmup_epochs"),
             ({"batch_size": 2000, "augmentation": {"mode": "doubled", "flip": "sideways"}}, "/augmentation/flip"),
+            ({"dataset": {"name": "digits", "classes": [0, 99]}, "batch_size": 200}, "/dataset/classes/1"),
             ({"dataset": {"name": "digits", "classes": "0", "train_limit": 3}}, "/dataset/classes"),
             ({"epochs": "50", "learning_rate_schedule": {"name": "cosine", "warmup_epochs": 30.0}}, "/epochs"),
             ({"architecture": {"name": "lenet", "padding": "sane"}, "dataset": {"name": "digits", "image_size": 9}},

@@ -111,7 +111,9 @@ def _donor(assignment: Assignment) -> Donor:
     with assignment.database.snapshot() as session:
         donor = find_donor(session, assignment.attempt.tenant, wanted)
     if donor is None:
-        raise TaskFailed(f"version {spec['version']} of {spec['model']} has no stored weights to build it from")
+        raise TaskFailed(
+            f"version {spec['version']} of {spec['model']} has no stored weights to build it from, or none that can be read"
+        )
     return donor
 
 
