@@ -2,74 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import resource
-import socket
-import sys
-from threading import Event
-from types import FrameType
-
-import structlog
-import uvicorn
-from pydantic import ValidationError
-
-from core.logs import configure_logging
-from core.settings import Settings
-from service.app import create_app
-from service.predictions.app import tune_garbage_collector
-from service.protocol import LimitedHttpProtocol
-
-SHUTDOWN_SECONDS = 3
-
-
-class Server(uvicorn.Server):
-    """Tells `stopping` of the signal to end, so that event streams and long polls do not keep it waiting."""
-
-    def __init__(self, config: uvicorn.Config, stopping: Event) -> None:
-        super().__init__(config)
-        self._stopping = stopping
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._stopping.set()
-        super().handle_exit(sig, frame)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m service")
-    parser.add_argument("--fd", type=int, help="file descriptor of a listening socket")
-    arguments = parser.parse_args()
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        sys.exit(f"kerasd: the settings have faults:\n{error}")
-    configure_logging(settings.log_format)
-    allow_many_connections()
-    stopping = Event()
-    config = uvicorn.Config(
-        create_app(settings, stopping),
-        http=LimitedHttpProtocol,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    tune_garbage_collector()
-    structlog.get_logger("kerasd.api").info("the API starts", database=settings.database.split("@")[-1])
-    # Not uvicorn's own fd option: it takes the socket for a unix one and leaves Nagle's algorithm on, which with delayed
-    # acknowledgements makes every small answer wait 40 ms.
-    handed_over = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
-    Server(config, stopping).run(sockets=handed_over)
-
-
-def allow_many_connections() -> None:
-    """Raises the limit of open files, 1,024 on most systems, as far as one may: each connection is one."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if most != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
+import gc
 
 if __name__ == "__main__":
+    # A sixth of the time until the API is ready would go into collecting what imports leave. It is enabled again, with
+    # other thresholds, by tune_garbage_collector.
+    gc.disable()
+    from service.server import main
+
     main()
