@@ -33,6 +33,8 @@ class Network:
         options.log_severity_level = 3
         # Waiting threads sleep: spinning would take the cores that decode, train and answer.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Small pieces of work: a thread whose core is taken away for a while keeps the others from waiting.
+        options.add_session_config_entry("session.dynamic_block_base", "4")
         self._session = onnxruntime.InferenceSession(
             str(file), options, providers=_providers() if gpu else PROVIDERS[-1:]
         )
