@@ -105,6 +105,9 @@ PATHS: dict[str, Any] = {
                 "413": _problem("`body_too_large`"),
                 "415": _problem("`unsupported_media_type`, `unsupported_content_encoding`"),
                 "422": _problem("`invalid_image`, `invalid_input`, `invalid_query`"),
+                "429": _problem(
+                    "`queue_full`: too many images wait for this network; Retry-After says when to try again"
+                ),
                 "503": _problem("`artifact_corrupt`, `database_unavailable`, `database_busy`, `overloaded`"),
             },
         }

@@ -32,6 +32,10 @@ from worker.slots import Share
 from worker.supervisor import assignment_of
 from worker.weights import read_weights
 
+FEW: dict[str, Any] = {"name": "digits", "train_limit": 320}
+FEWER: dict[str, Any] = {"name": "digits", "train_limit": 100}
+SMALL_TRANSFER: dict[str, Any] = {"name": "transfer", "head": "average"}
+
 TIMED = ("seconds", "images_per_second")
 
 
