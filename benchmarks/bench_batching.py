@@ -19,6 +19,7 @@ from rich.table import Table
 from running import running_kerasd
 
 from core.inference import Network
+from service.predictions.predictor import MOST_IN_BATCH
 
 SECONDS = 10.0
 CONNECTIONS = 64
@@ -53,7 +54,7 @@ def main() -> None:
             train(client, SPEC)
         (onnx,) = (folder / "data" / "artifacts").rglob("model.onnx")
         before = engine_alone(onnx)
-        for name, batch in (("without micro-batching", 1), ("with", BATCH)):
+        for name, batch in (("without micro-batching", 1), ("with", MOST_IN_BATCH)):
             with running_kerasd(folder, KERASD_MAX_BATCH=str(batch), **SETTINGS) as client:
                 url = f"{client.url}/api/v1/predict/mycnn"
                 idle[name] = measure(url, png, PNG, SECONDS, connections=1)

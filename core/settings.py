@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     predict_threads: int | None = Field(
         None, ge=1, le=1024, description="threads that an API process predicts with; default: one a core, 4 at most"
     )
-    max_batch: int = Field(32, ge=1, le=1024, description="images that a network runs at once, at most; 1: no batching")
+    max_batch: int = Field(64, ge=1, le=1024, description="images that a network runs at once, at most; 1: no batching")
     queues: Annotated[tuple[Queue, ...] | None, NoDecode, BeforeValidator(_listed)] = Field(
         None,
         min_length=1,
