@@ -31,8 +31,9 @@ EVALUATION_COPIES = 0.6
 MULTIPLY_ADDS_A_SECOND = 1.0e11
 SECONDS_AN_ACTIVATION = 4.2e-9
 SECONDS_A_STEP = 1e-3
-SECONDS_AN_EPOCH = 0.17
-"""that it takes whatever is trained: to begin, to validate, to commit"""
+SECONDS_TO_BEGIN = 0.04
+SECONDS_TO_CLOSE = 0.1
+"""that an epoch takes whatever is trained: before its steps, which an earlier job's images a second include, and for its end"""
 SECONDS_A_TRAINED_BYTE = 1.3e-10
 CHECKPOINT_BYTES_A_SECOND = 5e8
 BACKWARD = 2.0
@@ -84,7 +85,7 @@ def estimated_seconds(checked: CheckedSpec) -> float:
     an_image = _forward_seconds(network) + _backward_seconds(network)
     touched = FLOAT_BYTES * network.trainable_parameters * (3 + 2 * optimizer_slots(checked.spec.optimizer))
     a_step = SECONDS_A_STEP + touched * SECONDS_A_TRAINED_BYTE
-    return checked.epoch_images * an_image + checked.steps * a_step + _closing_seconds(checked)
+    return SECONDS_TO_BEGIN + checked.epoch_images * an_image + checked.steps * a_step + _closing_seconds(checked)
 
 
 def optimizer_slots(options: OptimizerOptions) -> int:
@@ -117,7 +118,7 @@ def _closing_seconds(checked: CheckedSpec) -> float:
     network = checked.network_in(0)
     kept = FLOAT_BYTES * (network.parameters + network.trainable_parameters * optimizer_slots(checked.spec.optimizer))
     validation = checked.counts.validation * _forward_seconds(network)
-    return SECONDS_AN_EPOCH + kept / CHECKPOINT_BYTES_A_SECOND + validation
+    return SECONDS_TO_CLOSE + kept / CHECKPOINT_BYTES_A_SECOND + validation
 
 
 def _most_trained(checked: CheckedSpec) -> int:
