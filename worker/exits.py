@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import ArtifactStoreAway, FencedOut
 from core.states import Reason
 
 NATIVE_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS})
@@ -26,6 +30,22 @@ _NO_MEMORY = re.compile(
 )
 """What Python, the C++ library, TensorFlow, LLVM and the dynamic loader say when the system refuses them memory. A new
 thread needs memory too, for its stack."""
+
+
+def exit_code_of(work: Callable[[], None]) -> int:
+    """ENDED once an importer's or task runner's work has recorded its end; else the code of what is no verdict on it."""
+    try:
+        work()
+    except FencedOut as fenced:
+        print(fenced.detail, flush=True)
+        return FENCED_OUT
+    except DBAPIError as error:
+        print(f"the database does not answer: {error.orig}", flush=True)
+        return NO_DATABASE
+    except ArtifactStoreAway as away:
+        print(away.detail, flush=True)
+        return NO_STORE
+    return ENDED
 
 
 def refused_memory(text: str) -> str | None:

@@ -1,6 +1,6 @@
 """`python -m worker.importer PARENT`: waits for one assignment on standard input, imports that dataset, exits.
 
-Files of strangers are opened and decoded here and nowhere else: in a process that may not use much memory, is ended
+Files of strangers are opened and decoded here and in the task runner: in a process that may not use much memory, is ended
 when it makes no progress, and takes nothing with it when it crashes.
 """
 
@@ -20,7 +20,7 @@ from core.database import Database
 from core.errors import ArtifactStoreAway, FencedOut
 from core.repositories.imports import ImportAttempt, Rejection, reject_import
 from core.settings import Settings
-from worker.exits import ENDED, FENCED_OUT, NO_DATABASE, NO_STORE
+from worker.exits import ENDED, exit_code_of
 from worker.host import die_with_parent, leave
 from worker.imports.run import describe, run_import
 from worker.ledger import ImportLedger
@@ -44,30 +44,24 @@ def import_dataset(assignment: dict[str, Any], settings: Settings) -> int:
     database = Database(settings.database)
     ledger = ImportLedger(database, attempt)
     try:
-        try:
-            run_import(assignment, ledger, settings)
-        except (FencedOut, DBAPIError, ArtifactStoreAway):
-            raise
-        except Exception as error:  # noqa: BLE001  (whatever it is becomes the dataset's recorded detail)
-            rejection = describe(error)
-            if rejection is None:
-                traceback.print_exc()
-                rejection = Rejection(f"the import failed: {type(error).__name__}: {error}"[:500], [], 0)
-            # First, so that on a full disk there is room to say so.
-            open_store(settings).discard(attempt.folder)
-            ledger.write(lambda session, attempt: reject_import(session, attempt, rejection))
-    except FencedOut as fenced:
-        print(fenced.detail, flush=True)
-        return FENCED_OUT
-    except DBAPIError as error:
-        print(f"the database does not answer: {error.orig}", flush=True)
-        return NO_DATABASE
-    except ArtifactStoreAway as away:
-        print(away.detail, flush=True)
-        return NO_STORE
+        return exit_code_of(lambda: _import(assignment, ledger, settings))
     finally:
         database.close()
-    return ENDED
+
+
+def _import(assignment: dict[str, Any], ledger: ImportLedger, settings: Settings) -> None:
+    try:
+        run_import(assignment, ledger, settings)
+    except (FencedOut, DBAPIError, ArtifactStoreAway):
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever it is becomes the dataset's recorded detail)
+        rejection = describe(error)
+        if rejection is None:
+            traceback.print_exc()
+            rejection = Rejection(f"the import failed: {type(error).__name__}: {error}"[:500], [], 0)
+        # First, so that on a full disk there is room to say so.
+        open_store(settings).discard(ledger.attempt.folder)
+        ledger.write(lambda session, attempt: reject_import(session, attempt, rejection))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from core.artifacts import open_store
 from core.database import Database
 from core.errors import ArtifactStoreAway, FencedOut, KerasdError
 from core.repositories.attempts import LEASE_SECONDS
-from core.repositories.tasks import TaskAttempt, fail_task
+from core.repositories.task_attempts import fail_task
+from core.repositories.tasks import TaskAttempt
 from core.settings import Settings
-from worker.exits import ENDED, FENCED_OUT, NO_DATABASE, NO_STORE
+from worker.exits import ENDED, exit_code_of
 from worker.host import die_with_parent, leave
 from worker.ledger import TaskLedger
 from worker.tasks.assignment import Assignment, TaskFailed
@@ -50,33 +51,27 @@ def run_task(document: dict[str, Any], settings: Settings) -> int:
     ledger = TaskLedger(database, attempt)
     assignment = Assignment(document["spec"], document["uploads"], settings, database, store, ledger)
     try:
-        try:
-            if document["kind"] == "export":
-                from worker.tasks.export import run_export
-
-                run_export(assignment)
-            else:
-                from worker.tasks.batch import run_batch
-
-                run_batch(assignment)
-        except (FencedOut, DBAPIError, ArtifactStoreAway):
-            raise
-        except Exception as error:  # noqa: BLE001  (whatever it is becomes the task's recorded detail)
-            detail = _describe(error)
-            store.discard(attempt.folder)  # first, so that on a full disk there is room to say so
-            ledger.write(lambda session, attempt: fail_task(session, attempt, detail))
-    except FencedOut as fenced:
-        print(fenced.detail, flush=True)
-        return FENCED_OUT
-    except DBAPIError as error:
-        print(f"the database does not answer: {error.orig}", flush=True)
-        return NO_DATABASE
-    except ArtifactStoreAway as away:
-        print(away.detail, flush=True)
-        return NO_STORE
+        return exit_code_of(lambda: _do(document["kind"], assignment))
     finally:
         database.close()
-    return ENDED
+
+
+def _do(kind: str, assignment: Assignment) -> None:
+    try:
+        if kind == "export":
+            from worker.tasks.export import run_export
+
+            run_export(assignment)
+        else:
+            from worker.tasks.batch import run_batch
+
+            run_batch(assignment)
+    except (FencedOut, DBAPIError, ArtifactStoreAway):
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever it is becomes the task's recorded detail)
+        detail = _describe(error)
+        assignment.store.discard(assignment.attempt.folder)  # first, so that on a full disk there is room to say so
+        assignment.ledger.write(lambda session, attempt: fail_task(session, attempt, detail))
 
 
 def _describe(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""Tasks: created by clients, claimed and held by lease, written to by the attempt that owns one.
+"""Tasks as clients see them: created, listed, cancelled, tried again, deleted. Workers claim them in task_attempts.py.
 
-As imports.py does for datasets. A task that is cancelled or deleted is so at once: whoever was at it finds itself fenced out.
+A task that is cancelled or deleted is so at once: whoever was at it finds itself fenced out.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import uuid_utils
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core.errors import FencedOut, InvalidTransition, TaskNotFound
-from core.repositories.claims import Holder
+from core.errors import InvalidTransition, TaskNotFound
 from core.repositories.events import append_task_event
-from core.repositories.leases import claim_oldest, held_by_gone, renew_owned, write_owned
 from core.repositories.pages import Position, beyond
 from core.states import UNFINISHED, TaskState
 from core.tables import TaskRow, utc_now
@@ -26,9 +24,6 @@ TaskKind = Literal["export", "batch_prediction"]
 
 FOLDER = "tasks"
 """in the artifact store"""
-
-MOST_LOST_ATTEMPTS = 3
-"""tries that may end without a verdict before the task has failed"""
 
 NO_PROGRESS: dict[str, Any] = {
     "phase": "waiting",
@@ -51,17 +46,6 @@ class TaskAttempt:
     def folder(self) -> str:
         """Where this try writes, in the artifact store."""
         return f"{FOLDER}/{self.task_id}-{self.number}"
-
-
-@dataclass(frozen=True)
-class TaskClaim:
-    """A task just claimed."""
-
-    attempt: TaskAttempt
-    kind: str
-    spec: dict[str, Any]
-    uploads: list[dict[str, Any]]
-    request_id: str | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +92,7 @@ def create_task(session: Session, tenant: str, wanted: NewTask, request_id: str 
         if there is None:
             raise
         return there
-    _announce(session, row, {"state": TaskState.QUEUED, "actor": "client", "cause": "created"})
+    announce_task(session, row, {"state": TaskState.QUEUED, "actor": "client", "cause": "created"})
     session.refresh(row)
     return row
 
@@ -154,7 +138,7 @@ def cancel_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> 
         raise InvalidTransition(
             f"{row.kind.replace('_', ' ')} {row.id} is {row.state}; it cannot be cancelled any more"
         )
-    _end(session, row, TaskState.CANCELLED, "cancelled by a client", actor="client")
+    end_task(session, row, TaskState.CANCELLED, "cancelled by a client", actor="client")
     session.refresh(row)
     return row
 
@@ -167,7 +151,7 @@ def retry_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> T
     row.state, row.detail, row.finished_at, row.result = TaskState.QUEUED, None, None, None
     row.lost_attempts, row.progress = 0, dict(NO_PROGRESS)
     session.flush()
-    _announce(session, row, {"state": TaskState.QUEUED, "actor": "client", "cause": "retried"})
+    announce_task(session, row, {"state": TaskState.QUEUED, "actor": "client", "cause": "retried"})
     session.refresh(row)
     return row
 
@@ -179,74 +163,6 @@ def delete_task(session: Session, tenant: str, kind: TaskKind, task_id: str) -> 
     session.delete(row)
     session.flush()
     return [upload_folder(task_id), *folders]
-
-
-def claim_task(session: Session, holder: Holder, kind: TaskKind) -> TaskClaim | None:
-    """Claims the task that has waited longest, or None. The caller commits before it starts anything."""
-    waiting = and_(TaskRow.state == TaskState.QUEUED, TaskRow.kind == kind)
-    row = claim_oldest(
-        session, TaskRow, waiting, holder, state=TaskState.RUNNING, progress=dict(NO_PROGRESS), started_at=utc_now()
-    )
-    if row is None:
-        return None
-    attempt = TaskAttempt(row.tenant_id, row.id, row.attempt + 1)
-    claimed_by = {"attempt": attempt.number, "actor": "worker", "cause": "claimed", "worker": holder.worker}
-    _announce(session, row, {"state": TaskState.RUNNING, **claimed_by})
-    return TaskClaim(attempt, row.kind, row.spec, row.uploads, row.request_id)
-
-
-def renew_task(session: Session, attempt: TaskAttempt) -> dict[str, Any]:
-    """Extends the lease and tells the progress. Raises FencedOut, also once the task has ended."""
-    progress = renew_owned(session, TaskRow, _owned(attempt))
-    if progress is None:
-        raise fenced(attempt)
-    return progress
-
-
-def record_task_progress(session: Session, attempt: TaskAttempt, progress: dict[str, Any]) -> None:
-    """Raises FencedOut."""
-    changed = write_owned(session, TaskRow, _owned(attempt), revision=TaskRow.revision + 1, progress=progress)
-    if changed is None:
-        raise fenced(attempt)
-
-
-def finish_task(session: Session, attempt: TaskAttempt, result: dict[str, Any]) -> None:
-    """Makes the result visible, with the files that it names. Raises FencedOut."""
-    row = _lock_owned(session, attempt)
-    row.result = result
-    _end(session, row, TaskState.SUCCEEDED, None, actor="worker")
-
-
-def fail_task(session: Session, attempt: TaskAttempt, detail: str) -> None:
-    """Raises FencedOut."""
-    _end(session, _lock_owned(session, attempt), TaskState.FAILED, detail, actor="worker")
-
-
-def release_task(session: Session, attempt: TaskAttempt, detail: str, *, lost: bool) -> None:
-    """Gives the task to whoever claims it next. `lost`: the try died; too many of those fail the task.
-
-    Harmless when the try has ended meanwhile.
-    """
-    row = session.scalars(select(TaskRow).where(_owned(attempt)).with_for_update()).one_or_none()
-    if row is None:
-        return
-    row.lost_attempts += int(lost)
-    if row.lost_attempts >= MOST_LOST_ATTEMPTS:
-        detail = f"{detail}; gave up after {MOST_LOST_ATTEMPTS} tries"
-        _end(session, row, TaskState.FAILED, detail, actor="worker")
-        return
-    row.state, row.lease_expires_at, row.progress = TaskState.QUEUED, None, dict(NO_PROGRESS)
-    session.flush()
-    _announce(session, row, {"state": TaskState.QUEUED, "actor": "worker", "cause": "released", "detail": detail})
-
-
-def lost_tasks(session: Session, boot_id: str) -> Sequence[tuple[TaskAttempt, Holder, bool]]:
-    """Tasks whose lease has run out (True), or whose holder was on this host and may be dead (False)."""
-    held = TaskRow.state == TaskState.RUNNING
-    return [
-        (TaskAttempt(row.tenant_id, row.id, row.attempt), holder, expired)
-        for row, holder, expired in held_by_gone(session, TaskRow, held, boot_id)
-    ]
 
 
 def needed_folders(session: Session, task_id: str | None = None) -> set[str]:
@@ -270,11 +186,8 @@ def result_files(row: TaskRow) -> list[dict[str, Any]]:
     return list((row.result or {}).get("files", {}).values())
 
 
-def fenced(attempt: TaskAttempt) -> FencedOut:
-    return FencedOut(f"task {attempt.task_id}", attempt.number)
-
-
-def _end(session: Session, row: TaskRow, state: TaskState, detail: str | None, actor: str) -> None:
+def end_task(session: Session, row: TaskRow, state: TaskState, detail: str | None, actor: str) -> None:
+    """Of a row that the caller holds."""
     row.state = state
     row.detail = detail
     row.lease_expires_at = None
@@ -283,10 +196,11 @@ def _end(session: Session, row: TaskRow, state: TaskState, detail: str | None, a
     finished = {"done": total} if state == TaskState.SUCCEEDED and total is not None else {}
     row.progress = {**row.progress, **finished, "phase": "done", "eta_seconds": None}
     session.flush()
-    _announce(session, row, {"state": state, "detail": detail, "actor": actor, "cause": "ended"})
+    announce_task(session, row, {"state": state, "detail": detail, "actor": actor, "cause": "ended"})
 
 
-def _announce(session: Session, row: TaskRow, data: dict[str, Any]) -> None:
+def announce_task(session: Session, row: TaskRow, data: dict[str, Any]) -> None:
+    """An event of its state."""
     append_task_event(session, row.tenant_id, row.id, "state", data)
 
 
@@ -300,20 +214,3 @@ def _locked(session: Session, tenant: str, kind: TaskKind, task_id: str) -> Task
     if row is None:
         raise TaskNotFound(kind, task_id)
     return row
-
-
-def _lock_owned(session: Session, attempt: TaskAttempt) -> TaskRow:
-    row = session.scalars(select(TaskRow).where(_owned(attempt)).with_for_update()).one_or_none()
-    if row is None:
-        raise fenced(attempt)
-    return row
-
-
-def _owned(attempt: TaskAttempt) -> Any:
-    return and_(
-        TaskRow.tenant_id == attempt.tenant,
-        TaskRow.id == attempt.task_id,
-        TaskRow.attempt == attempt.number,
-        TaskRow.state == TaskState.RUNNING,
-        TaskRow.lease_expires_at.is_not(None),
-    )

@@ -29,7 +29,7 @@ from cli.server import told_plainly
 from client import ApiError, BatchPrediction, Client
 from core.artifacts import ArtifactStore, open_store
 from core.database import Database
-from core.repositories.tasks import claim_task
+from core.repositories.task_attempts import claim_task
 from core.settings import Settings
 from service.app import create_app
 from worker.host import this_holder

@@ -27,7 +27,8 @@ from cli.moving import SIGNALLED
 from core.artifacts import open_store
 from core.database import Database
 from core.repositories.checkpoints import Checkpoint
-from core.repositories.tasks import NewTask, claim_task, create_task, finish_task
+from core.repositories.task_attempts import claim_task, finish_task
+from core.repositories.tasks import NewTask, create_task
 from core.repositories.views import claim_view_name
 from core.settings import Settings
 from core.states import State as JobState

@@ -13,24 +13,26 @@ from core.errors import FencedOut, InvalidTransition, TaskNotFound
 from core.repositories.claims import Holder
 from core.repositories.events import task_events_after
 from core.repositories.pages import Position
-from core.repositories.tasks import (
+from core.repositories.task_attempts import (
     MOST_LOST_ATTEMPTS,
+    claim_task,
+    fail_task,
+    finish_task,
+    lost_tasks,
+    record_task_progress,
+    release_task,
+    renew_task,
+)
+from core.repositories.tasks import (
     NewTask,
     TaskAttempt,
     TaskKind,
     cancel_task,
-    claim_task,
     create_task,
     delete_task,
-    fail_task,
-    finish_task,
     get_task,
     list_tasks,
-    lost_tasks,
     needed_folders,
-    record_task_progress,
-    release_task,
-    renew_task,
     retry_task,
 )
 from core.states import TaskState

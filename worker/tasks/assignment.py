@@ -8,7 +8,8 @@ from typing import Any
 
 from core.artifacts import ArtifactStore
 from core.database import Database
-from core.repositories.tasks import NO_PROGRESS, TaskAttempt, record_task_progress
+from core.repositories.task_attempts import record_task_progress
+from core.repositories.tasks import NO_PROGRESS, TaskAttempt
 from core.settings import Settings
 from worker.ledger import TaskLedger
 

@@ -13,7 +13,7 @@ import numpy as np
 from core.failpoints import failpoint
 from core.inference import ENGINE_ERRORS, Network, UnfitError, softmax
 from core.repositories.models import ServableVersion, get_version
-from core.repositories.tasks import finish_task
+from core.repositories.task_attempts import finish_task
 from worker.tasks.assignment import Assignment, TaskFailed, TaskProgress
 from worker.tasks.pictures import Picture, Shape, open_pictures
 from worker.tasks.result_rows import ResultRow, result_writer

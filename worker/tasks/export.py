@@ -23,7 +23,7 @@ from core.recipes.transfer import ModelWeights
 from core.repositories.datasets import stored_dataset
 from core.repositories.donors import find_donor
 from core.repositories.models import get_version
-from core.repositories.tasks import finish_task
+from core.repositories.task_attempts import finish_task
 from core.states import DatasetState
 from core.tables import DatasetRow
 from worker.datasets.parts import Parts

@@ -12,19 +12,16 @@ from sqlalchemy.orm import Session
 from core.artifacts import open_store
 from core.database import Database
 from core.errors import FencedOut
-from core.repositories.tasks import (
-    TaskAttempt,
+from core.repositories.task_attempts import (
     TaskClaim,
-    TaskKind,
     claim_task,
     fail_task,
     fenced,
     lost_tasks,
-    needed_folders,
     release_task,
     renew_task,
-    upload_folder,
 )
+from core.repositories.tasks import TaskAttempt, TaskKind, needed_folders, upload_folder
 from core.settings import Settings
 from worker.child_process import ChildProcess
 from worker.child_watch import AWAY, WORKER_GONE, WORKER_STOPPED, ChildWatch, Interruption
