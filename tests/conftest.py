@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,3 +102,11 @@ def database(database_url: str) -> Iterator[Database]:
     in_use = database.engine.pool.checkedout()  # type: ignore[attr-defined]
     database.close()
     assert in_use == 0
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No KERASD_* variables, in an empty folder: what the command line finds on a machine that is new to it."""
+    for name in [name for name in os.environ if name.startswith("KERASD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)

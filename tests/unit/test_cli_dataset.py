@@ -35,12 +35,7 @@ POST = f"POST {DATASETS}"
 FLOWERS = f"GET {DATASETS}/flowers"
 Printed = pytest.CaptureFixture[str]
 
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("KERASD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 @pytest.fixture

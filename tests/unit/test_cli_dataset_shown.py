@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fakes import DATASETS, FakeServer, Reply, dataset, importing, importing_server, problem, rejected
@@ -15,12 +13,7 @@ from cli.main import run
 FLOWERS = f"GET {DATASETS}/flowers"
 Printed = pytest.CaptureFixture[str]
 
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("KERASD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 @pytest.fixture
