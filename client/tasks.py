@@ -20,7 +20,6 @@ from client.resources import listed, wait_until_ended
 from client.task_answers import BatchPrediction, Export
 
 BATCHES = "/api/v1/batch-predictions"
-EXPORTS = "/api/v1/exports"
 
 
 class Tasks:

@@ -11,7 +11,6 @@ import google_crc32c
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
-FRAME_BYTES = HEADER_BYTES + FOOTER_BYTES
 
 _MASK_DELTA = 0xA282EAD8
 
@@ -24,13 +23,6 @@ def frame(payload: bytes) -> bytes:
     """One whole record."""
     length = struct.pack("<Q", len(payload))
     return b"".join((length, _checksum(length), payload, _checksum(payload)))
-
-
-def payload_length(header: bytes) -> int:
-    """The payload's length from a record's first HEADER_BYTES. Raises BrokenRecord."""
-    if len(header) != HEADER_BYTES or _checksum(header[:8]) != header[8:]:
-        raise BrokenRecord("a record's header is damaged")
-    return int.from_bytes(header[:8], "little")
 
 
 def checked_payload(payload_and_footer: bytes) -> bytes:
