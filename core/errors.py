@@ -3,12 +3,13 @@
 KerasdError
 ├── InvalidInput            the caller sent something wrong; carries every fault found
 │   ├── InvalidJobSpec
+│   ├── InvalidStudySpec
 │   ├── DatasetRejected     files that cannot become a dataset; a fault for each file
 │   ├── InvalidImage        bytes that are not a picture we accept
 │   │   └── ImageTooLarge   one that claims more pixels than are allowed
 │   └── InvalidQuery        a query parameter or header that cannot be understood
 ├── NotFound
-│   ├── JobNotFound · EvaluationNotFound · ModelNotFound · NoModel · DatasetNotFound · ImageNotFound · TaskNotFound
+│   ├── JobNotFound · EvaluationNotFound · ModelNotFound · NoModel · DatasetNotFound · ImageNotFound · TaskNotFound · StudyNotFound
 ├── Conflict
 │   ├── InvalidTransition   a state does not allow the move
 │   ├── DatasetRequired     several views have a model of that architecture
@@ -73,6 +74,16 @@ class InvalidJobSpec(InvalidInput):
         super().__init__(f"the job spec has {count} fault{'s' if count != 1 else ''}", faults)
 
 
+class InvalidStudySpec(InvalidInput):
+    """The study spec, or a job spec in it, cannot be run. Nothing was started."""
+
+    code = "invalid_study_spec"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        count = len(faults)
+        super().__init__(f"the study spec has {count} fault{'s' if count != 1 else ''}", faults)
+
+
 class DatasetRejected(InvalidInput):
     code = "dataset_rejected"
 
@@ -128,6 +139,13 @@ class TaskNotFound(NotFound):
 
     def __init__(self, kind: str, task_id: str) -> None:
         super().__init__(f"there is no {kind.replace('_', ' ')} {task_id!r}")
+
+
+class StudyNotFound(NotFound):
+    code = "study_not_found"
+
+    def __init__(self, study_id: str) -> None:
+        super().__init__(f"there is no study {study_id!r}")
 
 
 class Conflict(KerasdError):

@@ -1,4 +1,4 @@
-"""The states of a job, the moves each allows, and the closed list of reasons for an end; the states of datasets and tasks."""
+"""The states of a job, the moves each allows, and the closed list of reasons for an end; the states of datasets, tasks and studies."""
 
 from __future__ import annotations
 
@@ -91,3 +91,25 @@ class TaskState(StrEnum):
 
 
 UNFINISHED = (TaskState.QUEUED, TaskState.RUNNING)
+
+
+class StudyState(StrEnum):
+    """Where a study stands."""
+
+    QUEUED = "QUEUED"  # no job of it has begun
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"  # starts nothing; its jobs pause after their epochs
+    SUCCEEDED = "SUCCEEDED"  # every run has ended, and there is something to compare
+    FAILED = "FAILED"  # no run succeeded, or its search cannot go on
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (StudyState.SUCCEEDED, StudyState.FAILED, StudyState.CANCELLED)
+
+
+class RunState(StrEnum):
+    """Where a run of a study stands while it has no job; then the job's state says it."""
+
+    WAITING = "WAITING"
+    SKIPPED = "SKIPPED"  # it will never have one

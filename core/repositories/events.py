@@ -1,4 +1,4 @@
-"""What happened to a job, a dataset or a task, numbered without gaps so that a reader can resume where it stopped."""
+"""What happened to a job, a dataset, a task or a study, numbered without gaps so that a reader can resume where it stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core.tables import DatasetEventRow, DatasetRow, EventRow, JobRow, TaskEventRow, TaskRow, utc_now
+from core.tables import (
+    DatasetEventRow,
+    DatasetRow,
+    EventRow,
+    JobRow,
+    StudyEventRow,
+    StudyRow,
+    TaskEventRow,
+    TaskRow,
+    utc_now,
+)
 
 
 def append_event(session: Session, tenant: str, job_id: str, kind: str, data: dict[str, Any]) -> int:
@@ -35,6 +45,14 @@ def append_task_event(session: Session, tenant: str, task_id: str, kind: str, da
     return sequence
 
 
+def append_study_event(session: Session, tenant: str, study_id: str, kind: str, data: dict[str, Any]) -> int:
+    """The same for a study."""
+    event = {"tenant_id": tenant, "kind": kind, "data": data, "created_at": utc_now()}
+    sequence = _next_number(session, StudyRow, tenant, study_id)
+    session.add(StudyEventRow(study_id=study_id, sequence=sequence, **event))
+    return sequence
+
+
 def events_after(session: Session, tenant: str, job_id: str, sequence: int, limit: int) -> Sequence[EventRow]:
     """A job's next events, oldest first."""
     mine = (EventRow.tenant_id == tenant, EventRow.job_id == job_id, EventRow.sequence > sequence)
@@ -57,6 +75,15 @@ def task_events_after(session: Session, tenant: str, task_id: str, sequence: int
     return session.scalars(select(row).where(*mine).order_by(row.sequence).limit(limit)).all()
 
 
+def study_events_after(
+    session: Session, tenant: str, study_id: str, sequence: int, limit: int
+) -> Sequence[StudyEventRow]:
+    """A study's next events, oldest first."""
+    row = StudyEventRow
+    mine = (row.tenant_id == tenant, row.study_id == study_id, row.sequence > sequence)
+    return session.scalars(select(row).where(*mine).order_by(row.sequence).limit(limit)).all()
+
+
 def log_lines(session: Session, tenant: str, job_id: str) -> Sequence[tuple[int, str]]:
     """(attempt, text) of every log event, oldest first."""
     rows = session.scalars(
@@ -67,7 +94,9 @@ def log_lines(session: Session, tenant: str, job_id: str) -> Sequence[tuple[int,
     return [(int(row.data["attempt"]), str(row.data["text"])) for row in rows]
 
 
-def _next_number(session: Session, owner: type[JobRow | DatasetRow | TaskRow], tenant: str, own_id: str) -> int:
+def _next_number(
+    session: Session, owner: type[JobRow | DatasetRow | TaskRow | StudyRow], tenant: str, own_id: str
+) -> int:
     return session.execute(
         update(owner)
         .where(owner.tenant_id == tenant, owner.id == own_id)

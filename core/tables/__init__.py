@@ -15,6 +15,7 @@ from core.tables.jobs import (
     JobTagRow,
 )
 from core.tables.models import ArtifactRow, BestRow, ModelEventRow, ModelVersionRow, TrafficRow
+from core.tables.studies import StudyEventRow, StudyRow, StudyRunRow, StudyVariantRow
 from core.tables.tasks import TaskEventRow, TaskRow
 
 __all__ = [
@@ -34,6 +35,10 @@ __all__ = [
     "JobTagRow",
     "ModelEventRow",
     "ModelVersionRow",
+    "StudyEventRow",
+    "StudyRow",
+    "StudyRunRow",
+    "StudyVariantRow",
     "Table",
     "TaskEventRow",
     "TaskRow",
@@ -43,5 +48,5 @@ __all__ = [
     "utc_now",
 ]
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """The migration that these tables belong to; the service and workers wait until the database is there."""
