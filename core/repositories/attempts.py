@@ -124,7 +124,7 @@ def end_attempt(session: Session, attempt: Attempt, ending: Ending) -> State:
     row = session.scalars(select(JobRow).where(owned_by(attempt)).with_for_update()).one_or_none()
     if row is None:
         raise FencedOut(f"job {attempt.job_id}", attempt.number)
-    if not State(row.state).may_become(ending.state):
+    if ending.state is State.CANCELLED or not State(row.state).may_become(ending.state):
         ending = as_wanted(row, ending.outcome) or ending
     move_job(session, row, attempt, ending, actor="worker")
     return ending.state
@@ -147,7 +147,8 @@ def pause_attempt(session: Session, attempt: Attempt) -> State:
 def as_wanted(row: JobRow, outcome: str) -> Ending | None:
     """The ending that somebody asked for, by cancelling or pausing the job; None where nobody did."""
     if row.state == State.CANCELLING:
-        return Ending(State.CANCELLED, outcome=outcome, reason=Reason.USER_CANCELLED, counts_as_failure=False)
+        reason, detail = Reason(row.reason or Reason.USER_CANCELLED), row.detail
+        return Ending(State.CANCELLED, outcome=outcome, reason=reason, detail=detail, counts_as_failure=False)
     if row.state == State.PAUSING:
         return Ending(State.PAUSED, outcome=outcome, counts_as_failure=False)
     return None

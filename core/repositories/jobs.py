@@ -14,7 +14,7 @@ from core.errors import JobNotFound
 from core.repositories.events import append_event
 from core.repositories.pages import Position, beyond
 from core.states import DatasetState, Reason, State
-from core.tables import DatasetRow, EpochRow, JobRow, JobTagRow, utc_now
+from core.tables import DatasetRow, EpochRow, JobRow, JobTagRow, StudyRunRow, utc_now
 from core.validation import CheckedSpec
 
 
@@ -25,12 +25,19 @@ class JobFilter:
     state: State | None = None
     architecture: str | None = None
     dataset: str | None = None
+    study: str | None = None
+    """one whose runs the jobs are"""
     tag: tuple[str, str | None] | None = None
     """a tag's key, and its value unless any will do"""
 
 
 def create_job(
-    session: Session, tenant: str, checked: CheckedSpec, dataset: DatasetRow, request_id: str | None
+    session: Session,
+    tenant: str,
+    checked: CheckedSpec,
+    dataset: DatasetRow,
+    request_id: str | None,
+    cause: str = "submitted",
 ) -> JobRow:
     """A new QUEUED job with its first event. It waits for its dataset where that is still being imported."""
     spec = checked.spec
@@ -77,7 +84,7 @@ def create_job(
         JobTagRow(job_id=row.id, key=key, value=value, tenant_id=tenant, created_at=row.created_at)
         for key, value in row.tags.items()
     )
-    append_event(session, tenant, row.id, "state", {"state": State.QUEUED, "actor": "client", "cause": "submitted"})
+    append_event(session, tenant, row.id, "state", {"state": State.QUEUED, "actor": "client", "cause": cause})
     session.refresh(row)
     return row
 
@@ -196,6 +203,9 @@ def list_jobs(
     ):
         if value is not None:
             query = query.where(column == value)
+    if only.study is not None:
+        runs = select(StudyRunRow.job_id).where(StudyRunRow.tenant_id == tenant, StudyRunRow.study_id == only.study)
+        query = query.where(JobRow.id.in_(runs))
     keys: tuple[Any, Any] = (JobRow.created_at, JobRow.id)
     if only.tag is not None:
         key, wanted = only.tag

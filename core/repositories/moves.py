@@ -41,6 +41,22 @@ def request_cancel(session: Session, tenant: str, job_id: str, *, keep_best: boo
     return _move(session, row, target, "cancelled, best kept" if keep_best else "cancelled")
 
 
+def prune_job(session: Session, tenant: str, job_id: str, detail: str) -> None:
+    """Ends a job of a study whose trial is not worth going on; its epochs stay. One that is about to end does so by itself.
+
+    Raises JobNotFound.
+    """
+    row = _locked(session, tenant, job_id)
+    target = State.CANCELLING if row.state in HELD else State.CANCELLED
+    if row.state == State.CANCELLING or not State(row.state).may_become(target):
+        return
+    row.keep_best = False
+    row.reason, row.detail = Reason.PRUNED, detail
+    if target is State.CANCELLED:
+        row.finished_at = utc_now()
+    _move(session, row, target, "pruned", actor="worker")
+
+
 def request_pause(session: Session, tenant: str, job_id: str) -> JobRow:
     """A queued job pauses at once, a running one after the epoch that it is in. Pausing twice is harmless.
 
@@ -104,10 +120,10 @@ def _locked(session: Session, tenant: str, job_id: str) -> JobRow:
     return row
 
 
-def _move(session: Session, row: JobRow, state: State, cause: str) -> JobRow:
+def _move(session: Session, row: JobRow, state: State, cause: str, actor: str = "client") -> JobRow:
     row.state = state
     session.flush()
-    data: dict[str, Any] = {"state": state, "reason": row.reason, "actor": "client", "cause": cause}
+    data: dict[str, Any] = {"state": state, "reason": row.reason, "actor": actor, "cause": cause}
     append_event(session, row.tenant_id, row.id, "state", data)
     session.refresh(row)
     return row

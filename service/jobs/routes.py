@@ -71,6 +71,7 @@ def get_jobs(
     state: State | None = None,
     architecture: str | None = None,
     dataset: str | None = None,
+    study: Annotated[str | None, Query(description="a study's id: the jobs of its runs")] = None,
     tag: Annotated[str | None, Query(description="a tag's key, or key=value")] = None,
     page_size: int = DEFAULT_PAGE_SIZE,
     page_token: str | None = None,
@@ -79,7 +80,7 @@ def get_jobs(
     """Lists jobs, newest first unless `order_by=created_at`."""
     limit = page_limit(page_size)
     after = decode_token(page_token) if page_token else None
-    only = JobFilter(state, architecture, dataset, _parse_tag(tag))
+    only = JobFilter(state, architecture, dataset, study, _parse_tag(tag))
     with context.database.snapshot() as session:
         rows = list_jobs(session, tenant, only, limit=limit + 1, after=after, descending=order_by.startswith("-"))
         positions = queue_positions(session, rows[:limit])

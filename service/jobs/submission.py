@@ -7,25 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy.orm import Session
 
-from core.datasets import DatasetInfo
-from core.errors import DatasetExists, DatasetNotFound, Fault, InvalidJobSpec
+from core.errors import Fault, InvalidJobSpec
 from core.failpoints import failpoint
-from core.repositories.datasets import find_dataset, need_dataset, stored_dataset
+from core.repositories.datasets import find_dataset
 from core.repositories.donors import donor_lookup
 from core.repositories.idempotency import find_answer, remember_answer
 from core.repositories.jobs import (
-    create_job,
     dataset_warnings,
     duplicate_warnings,
     measured_speed,
     queue_position,
 )
-from core.repositories.views import claim_view_name, view_conflict
-from core.states import DatasetState
-from core.tables import DatasetRow
-from core.validation import CheckedSpec, Lookup, builtin_dataset, check_spec
+from core.repositories.submissions import add_job, dataset_lookup
+from core.repositories.views import view_conflict
+from core.validation import CheckedSpec, check_spec
 from core.views import view_name
 from service.context import Context, JsonBody
 from service.jobs.estimates import estimate
@@ -56,8 +52,7 @@ def submit_job(context: Context, tenant: str, body: JsonBody, key: str | None, r
         if earlier is not None:
             return Submission(earlier["id"], earlier, replayed=True)
         checked = checked or check_spec(body.value, dataset_lookup(session, tenant), donor_lookup(session, tenant))
-        dataset = _need_dataset(session, tenant, checked, request_id)
-        row = create_job(session, tenant, checked, dataset, request_id)
+        row = add_job(session, tenant, checked, request_id)
         answer = view_job(row, queue_position(session, row)).model_dump(mode="json")
         if key:
             remember_answer(session, tenant, key, digest, row.id, answer)
@@ -80,22 +75,6 @@ def validate_only(context: Context, tenant: str, body: JsonBody) -> ValidationVi
     return view_validation(checked, estimated, warnings)
 
 
-def dataset_lookup(session: Session, tenant: str) -> Lookup:
-    """What job specs are checked against: registered datasets, and built-in ones that nobody has used yet."""
-
-    def lookup(name: str) -> DatasetInfo | Fault:
-        row = find_dataset(session, tenant, name)
-        if row is None or "builtin" in row.source:
-            return builtin_dataset(name)
-        if row.state == DatasetState.READY:
-            return stored_dataset(row).content.info(name)
-        if row.state == DatasetState.REJECTED:
-            return Fault("", f"dataset {name!r} was rejected: {row.detail}", "dataset_rejected")
-        return Fault("", f"dataset {name!r} is still being imported", "dataset_not_ready")
-
-    return lookup
-
-
 def _check(context: Context, tenant: str, body: JsonBody) -> CheckedSpec:
     """Outside a write transaction: a large spec must not keep other writers waiting. Raises InvalidJobSpec."""
     with context.database.snapshot() as session:
@@ -105,16 +84,3 @@ def _check(context: Context, tenant: str, body: JsonBody) -> CheckedSpec:
     if trouble:
         raise InvalidJobSpec([Fault("/dataset/view", trouble, "view_name_taken")])
     return checked
-
-
-def _need_dataset(session: Session, tenant: str, checked: CheckedSpec, request_id: str) -> DatasetRow:
-    """The job's dataset, and its view's name taken. Raises InvalidJobSpec where either has changed since the check."""
-    spec = checked.spec.dataset
-    try:
-        if spec.view:
-            claim_view_name(session, tenant, spec.view, view_name(spec))
-        return need_dataset(session, tenant, spec.name, request_id)
-    except DatasetExists as error:
-        raise InvalidJobSpec([Fault("/dataset/view", error.detail, "view_name_taken")]) from None
-    except DatasetNotFound as error:
-        raise InvalidJobSpec([Fault("/dataset/name", error.detail, "unknown_dataset")]) from None
