@@ -39,12 +39,25 @@ def _take_turn(session: Session, name: str) -> None:
 
 
 def remember_answer(
-    session: Session, tenant: str, key: str, body_sha256: str, job_id: str, answer: dict[str, Any]
+    session: Session,
+    tenant: str,
+    key: str,
+    body_sha256: str,
+    answer: dict[str, Any],
+    *,
+    job_id: str | None = None,
+    study_id: str | None = None,
 ) -> None:
-    """Stores the answer in the transaction that makes it true."""
+    """Stores the answer in the transaction that makes it true, with what it created."""
     session.add(
         IdempotencyKeyRow(
-            tenant_id=tenant, key=key, body_sha256=body_sha256, job_id=job_id, answer=answer, created_at=utc_now()
+            tenant_id=tenant,
+            key=key,
+            body_sha256=body_sha256,
+            job_id=job_id,
+            study_id=study_id,
+            answer=answer,
+            created_at=utc_now(),
         )
     )
     session.flush()

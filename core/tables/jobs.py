@@ -156,13 +156,14 @@ class EvaluationRow(Table):
 
 
 class IdempotencyKeyRow(Table):
-    """The job that a keyed submit created, and a hash of the body that it came with."""
+    """The job or study that a keyed submit created, and a hash of the body that it came with."""
 
     __tablename__ = "idempotency_keys"
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     body_sha256: Mapped[str]
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
     answer: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(index=True)

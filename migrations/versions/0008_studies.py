@@ -1,4 +1,4 @@
-"""Studies: their variants, runs and events."""
+"""Studies: their variants, runs, events and idempotency keys."""
 
 from __future__ import annotations
 
@@ -91,9 +91,20 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("study_id", "sequence", name=op.f("pk_study_events")),
     )
+    with op.batch_alter_table("idempotency_keys") as table:
+        table.alter_column("job_id", existing_type=TEXT, nullable=True)
+        table.add_column(sa.Column("study_id", TEXT, nullable=True))
+        table.create_foreign_key(
+            op.f("fk_idempotency_keys_study_id_studies"), "studies", ["study_id"], ["id"], ondelete="CASCADE"
+        )
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM idempotency_keys WHERE job_id IS NULL")
+    with op.batch_alter_table("idempotency_keys") as table:
+        table.drop_constraint(op.f("fk_idempotency_keys_study_id_studies"), type_="foreignkey")
+        table.drop_column("study_id")
+        table.alter_column("job_id", existing_type=TEXT, nullable=False)
     op.drop_table("study_events")
     op.drop_table("study_runs")
     op.drop_table("study_variants")

@@ -55,7 +55,7 @@ def submit_job(context: Context, tenant: str, body: JsonBody, key: str | None, r
         row = add_job(session, tenant, checked, request_id)
         answer = view_job(row, queue_position(session, row)).model_dump(mode="json")
         if key:
-            remember_answer(session, tenant, key, digest, row.id, answer)
+            remember_answer(session, tenant, key, digest, answer, job_id=row.id)
         failpoint("submit.before_commit")
     failpoint("submit.after_commit")
     if not context.wakeups.send(row.id, checked.spec.queue):

@@ -137,7 +137,7 @@ class TestIdempotencyKeys:
     def test_the_first_answer_is_found_again_for_a_day(self, database: Database) -> None:
         job = rows.submit(database)
         with database.transaction() as session:
-            remember_answer(session, LOCAL_TENANT, "key", "digest", job, {"id": job})
+            remember_answer(session, LOCAL_TENANT, "key", "digest", {"id": job}, job_id=job)
         with database.transaction() as session:
             assert find_answer(session, LOCAL_TENANT, "key", "digest") == {"id": job}
             assert find_answer(session, "other", "key", "digest") is None
