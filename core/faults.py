@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from core.errors import Fault
 
 _WORDS = (
+    ("Value error, ", ""),
     ("Input should be a valid", "must be a"),
     ("Input should be ", "must be "),
     ("must be a integer", "must be an integer"),
@@ -32,6 +33,7 @@ def pointer_in(body: Any, location: Sequence[int | str]) -> str:
     """
     steps: list[str] = []
     here = body
+    location = [step for step in location if not str(step).startswith("(")]  # our own names of a union's members
     for position, step in enumerate(location):
         if isinstance(here, list) and str(step).isdecimal() and int(step) < len(here):
             here = here[int(step)]

@@ -11,11 +11,16 @@ from typing import Any
 import orjson
 
 from core.faults import steps_of
+from core.jobspec import JobSpec
 from core.recipes import RECIPES
 from core.studyspec import Budget, Range, StudySpec, Variant, pointer_of
 
 NAMED = ("dataset", "architecture", "optimizer", "loss", "learning_rate_schedule")
 """Fields whose short form is a bare name."""
+
+
+DEFAULTS = {name: JobSpec.model_fields[name].default for name in ("optimizer", "loss")}
+"""What a job spec means that does not have the field."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,10 @@ def put(body: dict[str, Any], pointer: str, value: Any) -> None:
     here: Any = body
     for depth, step in enumerate(way):
         there = _entry(here, step, pointer)
+        if there is None:
+            there = DEFAULTS.get(step, {}) if depth == 0 else {}
         if isinstance(there, str) and depth == 0 and step in NAMED:
             there = {"name": there}
-        elif there is None:
-            there = {}
         if not isinstance(there, dict | list):
             raise SettingMisplaced(
                 pointer, f"{'/'.join(way[: depth + 1])} is no object that has a {way[depth + 1 :] or last}"

@@ -57,6 +57,7 @@ from service.protocols.statistics import Statistics
 from service.protocols.tensorflow_serving import TensorFlowServing
 from service.protocols.versions import Published
 from service.requests import Gate, HeadAsGet, RequestIds
+from service.studies.routes import router as studies
 
 log = structlog.get_logger("kerasd.api")
 
@@ -143,6 +144,7 @@ def _control_plane(
         monitoring,
         exports,
         batch_predictions,
+        studies,
         operations,
     ):
         app.include_router(router)

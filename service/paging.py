@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 import orjson
 
@@ -23,20 +24,43 @@ def page_limit(page_size: int) -> int:
 
 
 def encode_token(position: Position) -> str:
-    content = orjson.dumps([position.created_at.isoformat(), position.id])
-    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+    return _encode([position.created_at.isoformat(), position.id])
 
 
 def decode_token(token: str) -> Position:
     """Raises InvalidQuery for anything that encode_token did not make."""
     try:
-        created_at, own_id = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        created_at, own_id = _decode(token)
         position = _position(datetime.fromisoformat(created_at), own_id)
     except (binascii.Error, ValueError, TypeError, OverflowError):
         position = None
-    if position is None:
-        raise InvalidQuery("the query has a fault", [Fault("/query/page_token", "is not a token of this listing")])
-    return position
+    return _refused() if position is None else position
+
+
+def encode_number(number: int) -> str:
+    """The token of a listing that is in the order of a number."""
+    return _encode(number)
+
+
+def decode_number(token: str) -> int:
+    """Raises InvalidQuery for anything that encode_number did not make."""
+    try:
+        number = _decode(token)
+    except (binascii.Error, ValueError):
+        number = None
+    return number if isinstance(number, int) and 0 <= number < 2**31 else _refused()
+
+
+def _encode(content: object) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(content)).decode().rstrip("=")
+
+
+def _decode(token: str) -> Any:
+    return orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+
+
+def _refused() -> NoReturn:
+    raise InvalidQuery("the query has a fault", [Fault("/query/page_token", "is not a token of this listing")])
 
 
 def _position(created_at: datetime, own_id: object) -> Position | None:

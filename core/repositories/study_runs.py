@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import ColumnElement, Row, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from core.repositories.moves import request_resume
@@ -28,23 +28,26 @@ _GROUPS = {
 }
 
 
+_state_of_run: ColumnElement[str] = case(
+    (JobRow.state.is_not(None), JobRow.state),
+    (StudyRunRow.detail.is_not(None), RunState.SKIPPED.value),
+    else_=RunState.WAITING.value,
+)
+_variant_of_run = and_(StudyVariantRow.study_id == StudyRunRow.study_id, StudyVariantRow.number == StudyRunRow.variant)
+
+
 def count_runs(session: Session, study: StudyRow) -> dict[str, Any]:
     """How many runs stand where (PROGRESS), how many were reused, and how many epochs they have finished of how many (SUMS).
 
     One query, whatever the number of runs. Donors count as well.
     """
-    state = case(
-        (JobRow.state.is_not(None), JobRow.state),
-        (StudyRunRow.detail.is_not(None), RunState.SKIPPED.value),
-        else_=RunState.WAITING.value,
-    )
     pruned = case((JobRow.reason == Reason.PRUNED, 1), else_=0)
     done = JobRow.progress["epoch"].as_integer()
     planned = func.coalesce(JobRow.progress["epochs"].as_integer(), StudyVariantRow.spec["epochs"].as_integer())
     ended = JobRow.state.in_((State.SUCCEEDED, State.FAILED, State.CANCELLED))
     groups = session.execute(
         select(
-            state,
+            _state_of_run,
             pruned,
             func.count(),
             func.sum(case((StudyRunRow.reused, 1), else_=0)),
@@ -53,13 +56,10 @@ def count_runs(session: Session, study: StudyRow) -> dict[str, Any]:
             func.sum(case((StudyRunRow.reused, done), else_=0)),
         )
         .select_from(StudyRunRow)
-        .join(
-            StudyVariantRow,
-            and_(StudyVariantRow.study_id == StudyRunRow.study_id, StudyVariantRow.number == StudyRunRow.variant),
-        )
+        .join(StudyVariantRow, _variant_of_run)
         .outerjoin(JobRow, JobRow.id == StudyRunRow.job_id)
         .where(StudyRunRow.tenant_id == study.tenant_id, StudyRunRow.study_id == study.id)
-        .group_by(state, pruned)
+        .group_by(_state_of_run, pruned)
     ).all()
     progress: dict[str, Any] = dict.fromkeys(PROGRESS, 0) | dict.fromkeys(SUMS, 0)
     for name, was_pruned, count, *sums in groups:
@@ -79,6 +79,21 @@ def waiting_runs(session: Session, study: StudyRow, limit: int) -> Sequence[Stud
         .order_by(StudyRunRow.turn)
         .limit(limit)
     ).all()
+
+
+def list_runs(
+    session: Session, study: StudyRow, state: str | None, *, limit: int, after: int
+) -> Sequence[Row[StudyRunRow, StudyVariantRow, JobRow | None]]:
+    """Up to `limit` runs in turn, beyond that of number `after`, with their variants and jobs; of a state, or of any."""
+    query = (
+        select(StudyRunRow, StudyVariantRow, JobRow)
+        .join(StudyVariantRow, _variant_of_run)
+        .outerjoin(JobRow, JobRow.id == StudyRunRow.job_id)
+        .where(StudyRunRow.tenant_id == study.tenant_id, StudyRunRow.study_id == study.id, StudyRunRow.turn > after)
+    )
+    if state is not None:
+        query = query.where(_state_of_run == state)
+    return session.execute(query.order_by(StudyRunRow.turn).limit(limit)).all()
 
 
 def resume_paused(session: Session, study: StudyRow) -> list[str]:

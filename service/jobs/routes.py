@@ -56,7 +56,7 @@ def post_job(
     if validate_only_:
         response.status_code = 200
         return validate_only(context, tenant, body)
-    submission = submit_job(context, tenant, body, _checked_key(idempotency_key), request_id)
+    submission = submit_job(context, tenant, body, checked_key(idempotency_key), request_id)
     response.headers["Location"] = f"/api/v1/jobs/{submission.job_id}"
     response.headers["ETag"] = submission.answer["etag"]
     if submission.replayed:
@@ -128,7 +128,7 @@ def get_logs(job_id: str, context: ContextDep, tenant: TenantDep) -> str:
     return "".join(parts)
 
 
-def _checked_key(key: str | None) -> str | None:
+def checked_key(key: str | None) -> str | None:
     if key is None:
         return None
     if not key.strip() or len(key) > MAX_KEY_LENGTH:
