@@ -117,7 +117,7 @@ def _check_points(
             body = job_body(spec, point, seed, stand_in=stand_in)
             checked = check_spec(_lent_to(point, body), lookup, _with_lenders(donors, lenders))
         except SettingMisplaced as error:
-            new = [Fault(point.origins[error.pointer], error.detail, "no_such_place")]
+            new = [Fault(_whatever_its_value(point.origins[error.pointer]), error.detail, "no_such_place")]
         except InvalidJobSpec as error:
             new = [_of_study(fault, point, stand_in) for fault in error.faults]
         else:
@@ -176,8 +176,8 @@ def _of_study(fault: Fault, point: Point, stand_in: bool) -> Fault:
     touched = [pointer for pointer in point.settings if _touches(pointer, fault.pointer)]
     if touched:
         where = point.origins[max(touched, key=len)]
-        if fault.code == "unknown_field" and where.startswith("/space/"):
-            where = where.rpartition("/")[0] if where.rpartition("/")[2].isdecimal() else where  # whatever its value
+        if fault.code == "unknown_field":
+            where = _whatever_its_value(where)
     elif stand_in and fault.pointer.startswith("/dataset"):
         where = "/budget/stand_in"
     else:
@@ -187,6 +187,12 @@ def _of_study(fault: Fault, point: Point, stand_in: bool) -> Fault:
     )
     field = fault.pointer[1:].replace("/", ".") or "the job spec"
     return Fault(where, f"{field}: {fault.detail}" + (f" (with {setting})" if setting else ""), fault.code)
+
+
+def _whatever_its_value(origin: str) -> str:
+    """The field's own place in the space, of that of one of its values."""
+    field, _, last = origin.rpartition("/")
+    return field if origin.startswith("/space/") and last.isdecimal() and field != "/space" else origin
 
 
 def _touches(pointer: str, other: str) -> bool:
