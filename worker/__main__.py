@@ -24,6 +24,7 @@ from worker.imports.supervisor import ImportSupervisor
 from worker.reconciler import Reconciler
 from worker.slots import NoGpu, slots_of
 from worker.standby import Standby
+from worker.studies.keeper import StudyKeeper
 from worker.supervisor import Supervisor
 from worker.tasks.supervisor import TaskSupervisor
 from worker.work_loop import WorkLoop
@@ -58,6 +59,7 @@ def main() -> None:
     standby = Standby(settings.scratch, wake, wanted=settings.standby)
     parts += [Supervisor(settings, database, each, standby, wake) for each in slots for _ in range(each.count)]
     parts.append(Reconciler(settings, database, wake))
+    parts.append(StudyKeeper(settings, database, wake))
     # Two, so that a small upload need not wait for a large one.
     parts += [ImportSupervisor(settings, database, wake, keeps_house=first) for first in (True, False)]
     parts += [TaskSupervisor(settings, database, kind) for kind in get_args(TaskKind)]

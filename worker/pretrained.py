@@ -16,29 +16,8 @@ from core.states import Reason
 from core.validation import CheckedSpec
 from worker.bases import normalise
 from worker.imports.downloads import DownloadFailed, RemoteFile, have_file
+from worker.published_weights import IMAGENET, weights_folder
 from worker.weights import Weights, lend, read_weights
-
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
-
-IMAGENET: dict[BaseName, RemoteFile | None] = {
-    # md5 as in Keras Applications, which has none for MobileNetV2: that file is not downloaded.
-    "vgg16": RemoteFile(
-        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        f"{_KERAS}vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "6d6bbae143d832006294945121d1f1fc",
-    ),
-    "resnet50": RemoteFile(
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        f"{_KERAS}resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626",
-    ),
-    "mobilenet_v2": None,
-    "efficientnet_b0": RemoteFile(
-        "efficientnetb0_notop.h5",
-        "https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
-        "50bc09e76180e00e4465e1a485ddc09d",
-    ),
-}
 
 
 class StartingWeights:
@@ -89,7 +68,7 @@ def imagenet_file(base: BaseName, settings: Settings) -> Path:
     if remote is None:
         raise _unavailable(base, "Keras publishes no checksum for them, so they are not downloaded", remote)
     try:
-        return have_file(remote, settings.downloads / "weights", offline=settings.offline, on_progress=lambda _: None)
+        return have_file(remote, weights_folder(settings), offline=settings.offline, on_progress=lambda _: None)
     except DownloadFailed as error:
         raise _unavailable(base, str(error), remote) from None
 

@@ -52,7 +52,9 @@ class StudyVariantRow(Table):
     body: Mapped[dict[str, Any]]  # what its jobs are submitted with, but for the seed
     spec: Mapped[dict[str, Any]]  # the same, normalised
     levels: Mapped[dict[str, Any]]  # what the space set, by JSON pointer into the job spec
-    starts_from: Mapped[dict[str, Any] | None]  # {"variant": number, "unless": "imagenet" or null}
+    starts_from: Mapped[
+        dict[str, Any] | None
+    ]  # {"variant": number, "unless": "imagenet" or null, "lent": once decided}
     donor: Mapped[bool]  # trained only where another starts from it, and not compared
     search: Mapped[dict[str, Any] | None]  # what the sampler and the pruner remember of it
     detail: Mapped[str | None] = mapped_column(Text)  # why a search could not try it
@@ -74,6 +76,7 @@ class StudyRunRow(Table):
     reused: Mapped[bool]  # the job had finished before
     paused: Mapped[bool]  # by a pause of the study: to be resumed with it
     detail: Mapped[str | None] = mapped_column(Text)  # why it is skipped
+    told: Mapped[str | None]  # the end of its job that an event has told
 
 
 class StudyEventRow(Table):

@@ -71,6 +71,7 @@ def upgrade() -> None:
         sa.Column("reused", sa.Boolean(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("told", TEXT, nullable=True),
         sa.ForeignKeyConstraint(
             ["study_id"], ["studies.id"], name=op.f("fk_study_runs_study_id_studies"), ondelete="CASCADE"
         ),

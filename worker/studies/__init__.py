@@ -1,0 +1,1 @@
+"""Moves studies on: starts their jobs, ends bad trials, sees when all is done."""
