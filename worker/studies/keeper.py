@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from core.database import Database
-from core.repositories.study_steps import going_studies
+from core.repositories.study_steps import going_studies, move_study, take_study
 from core.settings import Settings
+from core.states import StudyState
 from core.wakeups import WakeUps
 from worker.studies.advance import advance, stands_still
 from worker.work_loop import WorkLoop
@@ -35,7 +37,13 @@ class StudyKeeper(WorkLoop):
             wanted = [study for study in studies if not stands_still(session, study)]
         more = False
         for study in wanted:
-            more |= self._look(study.tenant_id, study.id)
+            try:
+                more |= self._look(study.tenant_id, study.id)
+            except DBAPIError:
+                raise
+            except Exception as error:  # one study must not keep all others, and every job, from going on
+                log.exception("a study cannot be moved on", study=study.id)
+                self._give_up(study.tenant_id, study.id, error)
         if more:
             return
         pruning = any(study.spec["pruning"] for study in studies)
@@ -51,3 +59,12 @@ class StudyKeeper(WorkLoop):
                 self._wakeups.send(job.job_id, job.queue)
             self._on_start()
         return look.more
+
+    def _give_up(self, tenant: str, study_id: str, error: Exception) -> None:
+        detail = (
+            f"it could not be moved on ({type(error).__name__}: {error}); the worker's log says where. Its jobs go on"
+        )
+        with self._database.transaction() as session:
+            study = take_study(session, tenant, study_id)
+            if study is not None:
+                move_study(session, study, StudyState.FAILED, detail, "gave up")

@@ -43,7 +43,7 @@ def judge(pruning: Pruning, objective: Objective, trials: Sequence[Trial], most_
                     verdicts[trial.number] = _words(pruning, objective, trial.values[epoch], epoch)
                     trial.state = TrialState.PRUNED
                     break
-            trial.memory = dict(live.system_attrs)
+            trial.memory = dict(study.get_trials(deepcopy=False)[place].system_attrs)
     return verdicts
 
 
