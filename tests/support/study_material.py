@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
 
@@ -22,11 +23,14 @@ from service.studies.answers import (
     Results,
     StudyWarning,
     Verdict,
+    Winner,
+    Winners,
 )
 from service.studies.confusion import Confusion
 from service.studies.curves import CurvePoint, VariantCurves
 from service.studies.figures import RunFigures, StudyFigures, VariantFigures
 from service.studies.pictures.material import Material
+from service.studies.report import DataView, EnvironmentUse, JobRecord, ReportInput
 
 NOTEBOOK = (
     ("LeNet-1", "lenet", "adam", 32, 25, 0.8608, 0.4433),
@@ -107,8 +111,8 @@ def _run(
     return RunFigures(
         seed=seed,
         job=f"job_{number:04}{seed:02}",
-        state="SUCCEEDED",
-        reason=None,
+        state="SUCCEEDED" if reached > 0.04 else "FAILED",
+        reason=None if reached > 0.04 else "OUT_OF_MEMORY",
         reused=False,
         epochs=epochs,
         best_epoch=max(1, epochs - 2),
@@ -265,3 +269,63 @@ def effects_of(figures: StudyFigures) -> Effects:
         2,
         "6 comparisons were made; 3 have intervals that leave out zero, of which 0.3 would be expected by chance; 2 are distinguishable after Holm's correction.",
     )
+
+
+def report_input(
+    material: Material, question: str | None = "Which optimizer is better, and how sure are we?"
+) -> ReportInput:
+    """Of a finished study: one run failed, the data is CIFAR-100's first 20 classes."""
+    moment = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+    runs = [run for variant in material.figures.variants for run in variant.runs]
+    return ReportInput(
+        id=material.figures.id,
+        name=material.figures.name,
+        question=question,
+        state="SUCCEEDED",
+        detail=None,
+        spec={"name": material.figures.name, "base": {"dataset": "cifar100", "architecture": "lenet"}, "seeds": 3},
+        created_at=moment,
+        started_at=moment,
+        finished_at=moment,
+        written_at=moment,
+        material=material,
+        winners=winners_of(material.results),
+        data=(
+            DataView(
+                "cifar100@0a1b2c3d",
+                "cifar100",
+                "sha256:" + "ab" * 32,
+                LABELS,
+                {"train": 8500, "validation": 1500, "test": 2000},
+                tuple(variant.number for variant in material.figures.variants),
+            ),
+        ),
+        environments=(EnvironmentUse(ENVIRONMENT, len(runs)),),
+        jobs={run.job: JobRecord("c0ffee" * 10, "killed: out of memory") for run in runs if run.job},
+        warnings=({"code": "stand_in", "detail": "digits stand in for cifar100, which has not been imported"},),
+    )
+
+
+ENVIRONMENT = {
+    "versions": {"python": "3.11.9", "keras": "3.15.0", "tensorflow": "2.21.0"},
+    "processor": "x86_64, 2 cores",
+    "devices": ["CPU:0"],
+    "threads": 2,
+    "code_revision": "0123456789ab",
+}
+
+
+def winners_of(results: Results) -> Winners:
+    architectures = dict.fromkeys(row.architecture for row in results.rows)
+    bests = [next(row for row in results.rows if row.architecture == one) for one in architectures]
+    return Winners(
+        "val_accuracy", "max", _winner(results.rows[0], None), tuple(_winner(row, row.architecture) for row in bests)
+    )
+
+
+def _winner(row: ResultRow, architecture: str | None) -> Winner:
+    group = f"Of {architecture}" if architecture else "Of all"
+    sentence = (
+        f"{group}, {row.name} has the highest val_accuracy: {row.objective.mean:.4f} in the mean of {row.seeds} seeds."
+    )
+    return Winner(architecture, row.number, row.name, row.objective, (), (), sentence)
