@@ -44,9 +44,9 @@ def markdown_report(report: ReportInput) -> str:
 def _environment(*, markdown: bool) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(  # noqa: S701 - Markdown is escaped by its own rules
+    return Environment(
         loader=PackageLoader("service.studies.report"),
-        autoescape=not markdown,
+        autoescape=not markdown,  # noqa: S701 - Markdown is escaped by its own rules, below
         finalize=_for_markdown if markdown else None,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -70,14 +70,15 @@ class FactorSection:
 
 
 def _content(report: ReportInput) -> dict[str, Any]:
-    runs = [run for variant in report.material.figures.variants for run in variant.runs]
+    effects = report.material.effects
     return {
         "report": report,
         "facts": list(_facts(report)),
-        "runs": len(runs),
+        "runs": sum(len(variant.runs) for variant in report.material.figures.variants),
         "results": results_table(report.material.results),
         "winners": report.winners,
-        "effects": report.material.effects,
+        "effects": effects,
+        "notes": effects.warnings if effects else (),
         "factors": list(_factors(report)),
         "data": data_table(report.data),
         "classes": [(view.view, ", ".join(view.labels)) for view in report.data],
@@ -89,6 +90,7 @@ def _content(report: ReportInput) -> dict[str, Any]:
         "most_jobs": MOST_RUNS,
         "spec": json.dumps(report.spec, indent=2, ensure_ascii=False),
         "raw": Markup,
+        "breakable": Markup("_<wbr>"),
     }
 
 

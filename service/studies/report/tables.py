@@ -55,51 +55,37 @@ def _interval(low: float | None, high: float | None) -> Markup:
 
 def results_table(results: Results) -> Table:
     """The columns of the notebook's table, then what several seeds and clocks tell."""
+    mean = () if results.metric == "val_accuracy" else (results.metric,)
     target = "epochs to target" if results.target is None else f"epochs to {results.target:g}"
+    words = ("run", "architecture", "optimizer", "loss")
+    settings, reached = ("rank", "batch", "epochs"), ("train", "val", "test", "seeds", *mean, "95 % interval", "gap")
     return Table(
-        (
-            *("run", "architecture", "optimizer", "loss"),
-            *(
-                "rank",
-                "batch",
-                "epochs",
-                "train",
-                "val",
-                "test",
-                "seeds",
-                results.metric,
-                "95 % interval",
-                "gap",
-                target,
-            ),
-            *("seconds", "images/s"),
-        ),
-        tuple(Row(_result_cells(row), run_color(row.number)) for row in results.rows),
-        words=4,
+        (*words, *settings, *reached, target, "seconds", "images/s"),
+        tuple(Row(_result_cells(row, bool(mean)), run_color(row.number)) for row in results.rows),
+        words=len(words),
     )
 
 
-def _result_cells(row: ResultRow) -> tuple[str, ...]:
+def _result_cells(row: ResultRow, with_mean: bool) -> tuple[str, ...]:
     finished = f"{row.finished}" if row.finished == row.seeds else f"{row.finished} of {row.seeds}"
     objective: Mean = row.objective
     return (
         *(row.name, row.architecture, row.optimizer, row.loss),
         *(_whole(row.rank), _whole(row.batch_size), _whole(row.epochs)),
         *(number(row.train_accuracy), number(row.val_accuracy), number(row.test_accuracy), finished),
-        *(number(objective.mean), _interval(objective.low, objective.high), number(row.gap)),
+        *((number(objective.mean),) if with_mean else ()),
+        *(_interval(objective.low, objective.high), number(row.gap)),
         *(number(row.epochs_to_target, 1), number(row.seconds, 1), number(row.images_per_second, 1)),
     )
 
 
 def effects_table(effects: Iterable[Effect]) -> Table:
     """Of one factor: each comparison with its difference in the objective, in test accuracy and in the gap."""
+    words = ("compared", "where", "verdict")
     return Table(
-        (
-            *("compared", "where", "verdict"),
-            *("difference", "95 % interval", "p", "p (Holm)", "pairs", "test", "gap"),
-        ),
+        (*words, "difference", "95 % interval", "p", "p (Holm)", "pairs", "test", "gap"),
         tuple(Row(_effect_cells(effect)) for effect in effects),
-        words=3,
+        words=len(words),
     )
 
 
@@ -109,9 +95,13 @@ def _effect_cells(effect: Effect) -> tuple[str, ...]:
     where = f"over {effect.contexts} contexts" if over_all else effect.where or "everywhere"
     return (
         *(f"{effect.level} against {effect.baseline}", where, str(effect.verdict)),
-        *(signed(found.difference), _interval(found.low, found.high), number(found.p), number(found.p_holm)),
+        *(signed(found.difference), _interval(found.low, found.high), _p(found.p), _p(found.p_holm)),
         *(_whole(found.pairs), signed(effect.test.difference), signed(effect.gap.difference)),
     )
+
+
+def _p(value: float | None) -> str:
+    return "< 0.0001" if value is not None and value < 0.0001 else number(value)
 
 
 def signed(value: float | None) -> Markup:
