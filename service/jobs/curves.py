@@ -6,10 +6,14 @@ import csv
 import io
 from collections.abc import Sequence
 from itertools import pairwise
-from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from core.tables import EpochRow, JobRow
+from service.drawing import PictureKind, dress, encode, new_figure
+from service.palette import GREY, run_color
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS = (
     "epoch",
@@ -23,9 +27,7 @@ COLUMNS = (
     "phase",
 )
 
-# Okabe and Ito's blue and vermilion: told apart by readers with any colour vision.
-_ACCURACY, _LOSS = "#0072B2", "#D55E00"
-_drawing = Lock()  # Matplotlib's font cache is not made for threads
+_ACCURACY, _LOSS = run_color(1), run_color(2)
 
 
 def curves_csv(epochs: Sequence[EpochRow]) -> str:
@@ -38,40 +40,31 @@ def curves_csv(epochs: Sequence[EpochRow]) -> str:
     return text.getvalue()
 
 
-def draw_curves(job: JobRow, epochs: Sequence[EpochRow], kind: Literal["png", "svg"]) -> bytes:
+def draw_curves(job: JobRow, epochs: Sequence[EpochRow], kind: PictureKind) -> bytes:
     """Accuracy and loss by epoch: training solid, validation dashed, the best epoch marked."""
-    from matplotlib.figure import Figure
-
-    with _drawing:
-        figure = Figure(figsize=(10, 4), layout="constrained")
+    with new_figure(10, 4) as figure:
         accuracy, loss = figure.subplots(1, 2)
         _draw(accuracy, job, epochs, "accuracy", _ACCURACY)
         _draw(loss, job, epochs, "loss", _LOSS)
         if epochs:
             accuracy.set_ylim(top=min(1.005, accuracy.get_ylim()[1]))
         figure.suptitle(_title(job), fontsize=11)
-        picture = io.BytesIO()
-        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
-        figure.savefig(picture, format=kind, dpi=120, metadata=metadata)
-        return picture.getvalue()
+        return encode(figure, kind)
 
 
-def _draw(axes: Any, job: JobRow, epochs: Sequence[EpochRow], metric: str, color: str) -> None:
+def _draw(axes: Axes, job: JobRow, epochs: Sequence[EpochRow], metric: str, color: str) -> None:
     numbers = [row.epoch for row in epochs]
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(metric)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes, "epoch", metric)
     if not epochs:
         axes.text(0.5, 0.5, "no finished epoch yet", ha="center", va="center", transform=axes.transAxes)
         return
     axes.locator_params(axis="x", integer=True)
-    single = {"marker": "o"} if len(epochs) == 1 else {}
+    single: dict[str, Any] = {"marker": "o"} if len(epochs) == 1 else {}
     axes.plot(numbers, _values(epochs, metric), color=color, label="training", **single)
     axes.plot(numbers, _values(epochs, f"val_{metric}"), color=color, linestyle="--", label="validation", **single)
     for earlier, row in pairwise(epochs):
         if row.phase != earlier.phase:
-            axes.axvline(row.epoch - 0.5, color="#999999", linestyle=":", linewidth=1)
+            axes.axvline(row.epoch - 0.5, color=GREY, linestyle=":", linewidth=1)
             axes.text(
                 row.epoch - 0.5,
                 1.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import PlainTextResponse
@@ -15,13 +15,12 @@ from core.repositories.epochs import list_epochs
 from core.repositories.jobs import get_job
 from core.repositories.models import get_evaluation
 from service.context import Context, ContextDep, TenantDep
+from service.drawing import PICTURE_TYPES, PictureKind
 from service.jobs.curves import curves_csv, draw_curves
 from service.jobs.reading import read_job, read_moment
 from service.watching import LINGER_SECONDS, ResumeDep, stream_events
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
-
-PICTURE_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
 
 
 def known_job(job_id: str, context: ContextDep, tenant: TenantDep) -> None:
@@ -74,7 +73,7 @@ def get_curves_svg(job_id: str, context: ContextDep, tenant: TenantDep) -> Respo
     return _picture(job_id, context, tenant, "svg")
 
 
-def _picture(job_id: str, context: Context, tenant: str, kind: Literal["png", "svg"]) -> Response:
+def _picture(job_id: str, context: Context, tenant: str, kind: PictureKind) -> Response:
     with context.database.snapshot() as session:
         job = get_job(session, tenant, job_id)
         epochs = list_epochs(session, tenant, job_id)
