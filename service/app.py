@@ -57,6 +57,7 @@ from service.protocols.statistics import Statistics
 from service.protocols.tensorflow_serving import TensorFlowServing
 from service.protocols.versions import Published
 from service.requests import Gate, HeadAsGet, RequestIds
+from service.studies.result_routes import router as study_results
 from service.studies.routes import router as studies
 
 log = structlog.get_logger("kerasd.api")
@@ -145,6 +146,7 @@ def _control_plane(
         exports,
         batch_predictions,
         studies,
+        study_results,
         operations,
     ):
         app.include_router(router)

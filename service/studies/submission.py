@@ -46,7 +46,7 @@ def submit_study(context: Context, tenant: str, body: JsonBody, key: str | None,
         earlier = find_answer(session, tenant, key, digest) if key else None
         if earlier is not None:
             return Submission(earlier["id"], earlier, replayed=True)
-        row = create_study(session, tenant, _new(checked), request_id)
+        row = create_study(session, tenant, new_study(checked), request_id)
         answer = view_study(row).model_dump(mode="json")
         if key:
             remember_answer(session, tenant, key, digest, answer, study_id=row.id)
@@ -112,7 +112,8 @@ def _faults_of_views(session: Session, tenant: str, checked: list[CheckedSpec]) 
     return faults
 
 
-def _new(checked: CheckedStudy) -> NewStudy:
+def new_study(checked: CheckedStudy) -> NewStudy:
+    """What the database is given of it."""
     return NewStudy(
         name=checked.spec.name,
         spec=checked.spec.model_dump(mode="json"),

@@ -44,14 +44,14 @@ class TestFile:
     def test_one_that_was_downloaded_before_is_used(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         from hashlib import md5
 
-        from worker import pretrained
+        from worker import pretrained, published_weights
 
         content = b"weights"
         file = settings.downloads / "weights" / "vgg16.h5"
         file.parent.mkdir(parents=True)
         file.write_bytes(content)
         remote = RemoteFile("vgg16.h5", "https://example.org/vgg16.h5", md5(content).hexdigest())  # noqa: S324
-        monkeypatch.setitem(pretrained.IMAGENET, "vgg16", remote)
+        monkeypatch.setitem(published_weights.IMAGENET, "vgg16", remote)
         assert pretrained.imagenet_file("vgg16", settings) == file
 
 

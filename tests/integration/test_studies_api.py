@@ -90,7 +90,8 @@ class TestSubmitting:
         assert submit(api, seeds=[5, 1])["seeds"] == [5, 1]
 
     def test_runs_come_in_pages(self, api: TestClient) -> None:
-        study, token, found = submit(api)["id"], "", []
+        study, found = submit(api)["id"], []
+        token: str | None = ""
         while token is not None:
             page = api.get(f"{STUDIES}/{study}/runs?page_size=5" + (f"&page_token={token}" if token else "")).json()
             found += page["items"]

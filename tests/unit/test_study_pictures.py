@@ -14,7 +14,8 @@ from service.palette import run_color
 from service.studies.answers import Results
 from service.studies.confusion import sum_confusions
 from service.studies.figures import StudyFigures
-from service.studies.pictures import Picture, draw
+from service.studies.picture_names import Picture
+from service.studies.pictures import draw
 from service.studies.pictures.canvas import readable
 from service.studies.pictures.material import Material
 

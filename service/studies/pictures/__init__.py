@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 
 from service.drawing import PictureKind
+from service.studies.picture_names import Picture
 from service.studies.pictures.confusion import draw_confusion
 from service.studies.pictures.effects import draw_effects
 from service.studies.pictures.learning_curves import draw_architectures, draw_bests, draw_grid
 from service.studies.pictures.material import Material
 from service.studies.pictures.rates import draw_learning_rate, draw_time
-
-
-class Picture(StrEnum):
-    """What of a study is drawn."""
-
-    CURVES = "curves"
-    GRID = "grid"
-    BESTS = "bests"
-    EFFECTS = "effects"
-    CONFUSION = "confusion"
-    LEARNING_RATE = "learning_rate"
-    TIME = "time"
-
 
 _DRAWN: dict[Picture, Callable[[Material, PictureKind], bytes]] = {
     Picture.CURVES: draw_architectures,

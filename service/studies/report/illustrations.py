@@ -9,7 +9,8 @@ from functools import cached_property
 
 from markupsafe import Markup
 
-from service.studies.pictures import Picture, draw
+from service.studies.picture_names import Picture
+from service.studies.pictures import draw
 from service.studies.pictures.effects import lines_of
 from service.studies.pictures.material import Material
 
