@@ -23,6 +23,7 @@ def jobs(
     state: StateName | None = None,
     architecture: str | None = None,
     dataset: str | None = None,
+    study: str | None = None,
     tag: str | None = None,
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 20,
     json: bool = False,
@@ -34,13 +35,16 @@ def jobs(
         state: only jobs in this state.
         architecture: only jobs of this architecture.
         dataset: only jobs on this dataset.
+        study: only jobs of this study.
         tag: only jobs with this tag, as key or key=value.
         limit: at most so many.
         json: print JSON instead of a table.
         url: address of the server; default: where KERASD_HOST and KERASD_PORT say.
     """
     with server(url) as client:
-        found = list(client.jobs(state=state, architecture=architecture, dataset=dataset, tag=tag, limit=limit))
+        found = list(
+            client.jobs(state=state, architecture=architecture, dataset=dataset, study=study, tag=tag, limit=limit)
+        )
     console = stdout()
     if json:
         console.print_json(data=[asdict(job) for job in found], default=str)

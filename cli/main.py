@@ -48,6 +48,20 @@ DATASET_COMMANDS = (
     ("delete", "cli.dataset:delete", "Delete a dataset that no job needs."),
 )
 
+STUDY_COMMANDS = (
+    ("submit", "cli.study:submit", "Submit a study from a JSON file; the word may be left out."),
+    ("watch", "cli.study:watch", "Follow a study until it ends: jobs, leader board, ETA."),
+    ("list", "cli.study:listing", "List studies, newest first."),
+    ("runs", "cli.study:runs", "List a study's runs with their jobs."),
+    ("results", "cli.study:results", "What each variant reached, and who won."),
+    ("effects", "cli.study:effects", "What each factor changes, in sentences."),
+    ("report", "cli.study:report", "Write a study's report to one file."),
+    ("pause", "cli.study:pause", "Pause a study."),
+    ("resume", "cli.study:resume", "Let a paused study go on."),
+    ("cancel", "cli.study:cancel", "Cancel a study with its jobs."),
+    ("extend", "cli.study:extend", "Have a study try more: seeds, values, variants, trials."),
+)
+
 
 def main() -> None:
     """Exit codes: 0 done, 1 failed, 2 invalid input, 3 no server, 130 interrupted."""
@@ -57,7 +71,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code."""
     try:
-        result = command_line()(arguments, exit_on_error=False)
+        result = command_line()(_spelled_out(arguments), exit_on_error=False)
     except CycloptsError:  # cyclopts has printed what is wrong
         return INVALID
     except CommandFailed as failure:
@@ -87,7 +101,19 @@ def command_line() -> App:
     for name, target, summary in DATASET_COMMANDS:
         datasets.command(target, name=name, help=summary)
     app.command(datasets)
+    studies = App(name="study", group=WORK, help="Compare many trainings: `kerasd study SPEC.json --watch`.")
+    for name, target, summary in STUDY_COMMANDS:
+        studies.command(target, name=name, help=summary)
+    app.command(studies)
     return app
+
+
+def _spelled_out(arguments: list[str]) -> list[str]:
+    """`study SPEC.json` means `study submit SPEC.json`."""
+    known = {"--help", "-h", "--version", *(name for name, *_ in STUDY_COMMANDS)}
+    if arguments[:1] == ["study"] and len(arguments) > 1 and arguments[1] not in known:
+        return ["study", "submit", *arguments[1:]]
+    return arguments
 
 
 if __name__ == "__main__":

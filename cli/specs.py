@@ -1,4 +1,4 @@
-"""Job specs as a person writes them on a command line."""
+"""Specs as a person writes them on a command line."""
 
 from __future__ import annotations
 
@@ -13,17 +13,32 @@ from cli.failures import INVALID, CommandFailed
 NAMED = ("dataset", "architecture", "optimizer")
 """fields whose short form is a bare name"""
 
+JOB_SPECS: tuple[list[str], ...] = ([], ["base"])
+"""where they stand: a spec itself, and a study's base"""
+
 DEEPEST = 64
 """levels of a spec"""
 
 
 def read_spec(source: str) -> dict[str, Any]:
     """The spec in a JSON file, or on standard input for "-". Raises CommandFailed."""
+    return parse_object(read_text(source), source)
+
+
+def read_text(source: str) -> str:
+    """Of a file, or of standard input for "-". Raises CommandFailed."""
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        spec = _parsed(text, source)
+        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except OSError as error:
         raise CommandFailed(f"cannot read {source}: {(error.strerror or str(error)).lower()}", INVALID) from None
+    except UnicodeDecodeError as error:
+        raise CommandFailed(f"{source} is not JSON: {error}", INVALID) from None
+
+
+def parse_object(text: str, source: str) -> dict[str, Any]:
+    """The JSON object in a text. Raises CommandFailed."""
+    try:
+        spec = _parsed(text, source)
     except ValueError as error:
         raise CommandFailed(f"{source} is not JSON: {error}", INVALID) from None
     if not isinstance(spec, dict):
@@ -41,26 +56,31 @@ def build_spec(options: Mapping[str, Any], *, tags: Iterable[str] = (), changes:
         if value is not None:
             _put(spec, _steps(pointer), value)
     for tag in tags:
-        key, value = _pair(tag, "--tag")
+        key, value = split_pair(tag, "--tag")
         _put(spec, ["tags", key], value)
-    for change in changes:
-        path, text = _pair(change, "--set")
-        _put(spec, _steps(path), _value(text))
+    change_spec(spec, changes)
     return spec
+
+
+def change_spec(spec: dict[str, Any], changes: Iterable[str]) -> None:
+    """Puts `pointer=value` changes into a spec in place. Raises CommandFailed."""
+    for change in changes:
+        path, text = split_pair(change, "--set")
+        _put(spec, _steps(path), json_value(text, "--set"))
 
 
 def _put(spec: dict[str, Any], steps: list[str], value: Any) -> None:
     here = spec
     for position, step in enumerate(steps[:-1]):
         below = here.setdefault(step, {})
-        if position == 0 and step in NAMED and isinstance(below, str):
+        if steps[:position] in JOB_SPECS and step in NAMED and isinstance(below, str):
             below = here[step] = {"name": below}
         if not isinstance(below, dict):
             where = ".".join(steps[: position + 1])
             raise CommandFailed(f"--set {'.'.join(steps)}: {where} is not an object", INVALID)
         here = below
     present = here.get(steps[-1])
-    if isinstance(present, dict) and steps[-1] in NAMED and len(steps) == 1 and isinstance(value, str):
+    if isinstance(present, dict) and steps[-1] in NAMED and steps[:-1] in JOB_SPECS and isinstance(value, str):
         present["name"] = value
     else:
         here[steps[-1]] = value
@@ -73,27 +93,28 @@ def _steps(path: str) -> list[str]:
     else:
         steps = path.split(".")
     if not all(steps):
-        raise CommandFailed(f"--set {path}: not a path into a job spec", INVALID)
+        raise CommandFailed(f"--set {path}: not a path into a spec", INVALID)
     return steps
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
+def split_pair(text: str, option: str) -> tuple[str, str]:
+    """The two sides of `key=value`. Raises CommandFailed."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise CommandFailed(f"{option} {text}: must look like key=value", INVALID)
     return key, value
 
 
-def _value(text: str) -> Any:
-    """JSON where it is JSON (3, 1e-4, true, null, {...}), else the text itself."""
+def json_value(text: str, option: str) -> Any:
+    """JSON where it is JSON (3, 1e-4, true, null, {...}), else the text itself. Raises CommandFailed."""
     try:
-        return _parsed(text, "a value of --set")
+        return _parsed(text, f"a value of {option}")
     except ValueError:
         return text
 
 
 def _parsed(text: str, source: str) -> Any:
-    """Raises ValueError for what is not JSON, CommandFailed for JSON that no job spec is and no server would read."""
+    """Raises ValueError for what is not JSON, CommandFailed for JSON that no spec is and no server would read."""
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except RecursionError:

@@ -36,6 +36,16 @@ from client.dataset_answers import (
 )
 from client.errors import ApiError, ClientError, Fault, UnexpectedAnswer, Unreachable
 from client.model_answers import Model, ModelSummary, VersionDetail
+from client.study_answers import (
+    Study,
+    StudyObjective,
+    StudyProgress,
+    StudyRun,
+    StudyValidation,
+    StudyVariant,
+    StudyWarning,
+)
+from client.study_findings import Effect, Mean, ResultRow, StudyEffects, StudyResults, Winner
 from client.task_answers import BatchPrediction, TaskProgress
 
 __all__ = [
@@ -47,6 +57,7 @@ __all__ = [
     "ClientError",
     "Dataset",
     "DatasetWarning",
+    "Effect",
     "Epoch",
     "Evaluation",
     "EvaluationSummary",
@@ -60,6 +71,7 @@ __all__ = [
     "ImportReport",
     "Job",
     "JobWarning",
+    "Mean",
     "Model",
     "ModelReference",
     "ModelSummary",
@@ -67,10 +79,21 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Progress",
+    "ResultRow",
     "Score",
+    "Study",
+    "StudyEffects",
+    "StudyObjective",
+    "StudyProgress",
+    "StudyResults",
+    "StudyRun",
+    "StudyValidation",
+    "StudyVariant",
+    "StudyWarning",
     "TaskProgress",
     "UnexpectedAnswer",
     "Unreachable",
     "Validation",
     "VersionDetail",
+    "Winner",
 ]

@@ -20,6 +20,7 @@ from client.events import EventStream
 from client.model_answers import Model, ModelSummary, VersionDetail
 from client.models import Models
 from client.resources import listed, wait_until_ended
+from client.studies import StudyRequests
 from client.task_answers import BatchPrediction
 from client.tasks import Tasks
 
@@ -28,7 +29,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 JOBS = "/api/v1/jobs"
 
 
-class Client:
+class Client(StudyRequests):
     """Talks to the kerasd at `base_url`. Not shared between threads; close it, or use it in a `with` block.
 
     Raises ValueError when that is no http or https URL.
@@ -86,11 +87,12 @@ class Client:
         state: str | None = None,
         architecture: str | None = None,
         dataset: str | None = None,
+        study: str | None = None,
         tag: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Job]:
         """Jobs, newest first, page by page. `tag` is a key or `key=value`; `limit` None means all."""
-        filters = {"state": state, "architecture": architecture, "dataset": dataset, "tag": tag}
+        filters = {"state": state, "architecture": architecture, "dataset": dataset, "study": study, "tag": tag}
         return (Job.parse(item) for item in listed(self._connection, JOBS, filters, limit))
 
     def epochs(self, job_id: str, after: int = 0) -> list[Epoch]:

@@ -30,13 +30,20 @@ E = TypeVar("E", bound=Ending)
 Parse = Callable[[Mapping[str, Any]], E]
 
 
-def listed(connection: Connection, path: str, filters: Mapping[str, Any], limit: int | None) -> Iterator[Any]:
-    """The collection's items as JSON, newest first, page by page; `limit` None means all."""
+def listed(
+    connection: Connection,
+    path: str,
+    filters: Mapping[str, Any],
+    limit: int | None,
+    *,
+    order_by: str | None = "-created_at",
+) -> Iterator[Any]:
+    """The collection's items as JSON, by default newest first, page by page; `limit` None means all."""
     token: str | None = None
     left = limit
     while left is None or left > 0:
         size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
-        params = {**filters, "page_size": size, "page_token": token, "order_by": "-created_at"}
+        params = {**filters, "page_size": size, "page_token": token, "order_by": order_by}
         page = connection.json("GET", path, params=params)
         yield from page["items"]
         token = page["next_page_token"]
