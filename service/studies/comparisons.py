@@ -66,18 +66,20 @@ def context_of(factors: Factors, factor: int, variant: int) -> dict[str, str]:
 
 
 def _telling(factors: Factors, factor: int, variants: Sequence[int]) -> list[int]:
-    """The factors that tell the contexts apart, the architecture always: naming all of a long list would say nothing."""
-    return [
-        place
-        for place, other in enumerate(factors.factors)
-        if place != factor
-        and (other.name == "architecture" or len({factors.levels[variant][place] for variant in variants}) > 1)
-    ]
+    """The first factors that tell the contexts apart, the architecture always: naming all of a long list would say nothing."""
+    others = [place for place in range(len(factors.factors)) if place != factor]
+    # The architecture first: "on alexnet, batch size 32".
+    others.sort(key=lambda place: factors.factors[place].name != "architecture")
+    telling: list[int] = []
+    told = 1
+    for place in others:
+        apart = len({tuple(factors.levels[variant][each] for each in (*telling, place)) for variant in variants})
+        if apart > told or factors.factors[place].name == "architecture":
+            telling.append(place)
+            told = apart
+    return telling
 
 
 def _where(factors: Factors, variant: int, telling: Sequence[int]) -> str:
-    levels = factors.levels[variant]
-    named = [(factors.factors[place], levels[place]) for place in telling]
-    # The architecture first: "on alexnet with batch size 32".
-    named.sort(key=lambda entry: entry[0].name != "architecture")
+    named = [(factors.factors[place], factors.levels[variant][place]) for place in telling]
     return ", ".join(phrase(factor.name, factor.levels[level].text) for factor, level in named if level is not None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.studies.answers import StudyWarning
-from service.studies.comparisons import MOST_LEVELS, Comparison
-from service.studies.factors import Factors
+from service.studies.comparisons import Comparison
+from service.studies.factors import Factors, comes_with
 from service.studies.level_names import phrase
 from service.studies.sentences import listed
 
@@ -39,30 +39,29 @@ def _nearest(factors: Factors, factor: int, level: int) -> tuple[int, int] | Non
     """The variant with the level and one with another level of it that differ in the fewest other factors."""
     import numpy as np
 
-    table = np.array([[-1 if place is None else place for place in row] for row in factors.levels])
-    column = table[:, factor]
+    settings = np.array([[-1 if place is None else place for place in row] for row in factors.settings(factor)])
+    column = np.array([-1 if row[factor] is None else row[factor] for row in factors.levels])
     here, there = np.flatnonzero(column == level), np.flatnonzero((column != level) & (column >= 0))
     if not len(there):
         return None
-    best: tuple[int, int, int] | None = None
-    for one in here:
-        apart = (table[there] != table[one]).sum(axis=1)
-        at = int(apart.argmin())
-        if best is None or apart[at] < best[0]:
-            best = int(apart[at]), int(one), int(there[at])
-    return None if best is None else best[1:]
+    apart = np.stack([(settings[there] != settings[one]).sum(axis=1) for one in here])
+    one, other = np.unravel_index(apart.argmin(), apart.shape)
+    return int(here[one]), int(there[other])
 
 
 def _apart(factors: Factors, factor: int, one: int, other: int) -> list[int]:
-    """The other factors in which two variants differ, those with a few levels first."""
-    return sorted(
-        (
-            place
-            for place, (here, there) in enumerate(zip(factors.levels[one], factors.levels[other], strict=True))
-            if place != factor and here != there
-        ),
-        key=lambda place: len(factors.factors[place].levels) > MOST_LEVELS,
-    )
+    """The other factors in which two variants differ; an option that only one's architecture has is no further difference."""
+    settings = factors.settings(factor)
+    names = [each.name for each in factors.factors]
+    apart = [
+        place for place, (here, there) in enumerate(zip(settings[one], settings[other], strict=True)) if here != there
+    ]
+    return [
+        place
+        for place in apart
+        if (factors.levels[one][place] is not None and factors.levels[other][place] is not None)
+        or not any(comes_with(names[place], names[decider]) for decider in apart if decider != place)
+    ]
 
 
 def _detail(factors: Factors, factor: int, apart: Sequence[int], one: int, other: int) -> str:

@@ -50,7 +50,7 @@ def effects_of(figures: StudyFigures) -> Effects:
         factors=factors.factors,
         effects=tuple(effects),
         interactions=tuple(interactions),
-        warnings=(*warnings, *too_many, *_too_few(effects)),
+        warnings=(*_once(warnings), *too_many, *_too_few(effects)),
         comparisons=len(objectives),
         outside_alone=outside,
         expected_by_chance=by_chance,
@@ -127,6 +127,14 @@ def _left_out(factor: Factor, metric: str) -> StudyWarning | None:
 def _crowded(factor: Factor, contexts: int) -> StudyWarning:
     detail = f"levels of {factor.label} meet in up to {contexts} contexts: above {MOST_CONTEXTS} they are told over all contexts only"
     return StudyWarning("too_many_levels", (factor.name,), detail)
+
+
+def _once(warnings: Sequence[StudyWarning]) -> list[StudyWarning]:
+    """Factors that changed together are told for the first of them only."""
+    first: dict[tuple[str, frozenset[str]], StudyWarning] = {}
+    for warning in warnings:
+        first.setdefault((warning.code, frozenset(warning.factors)), warning)
+    return list(first.values())
 
 
 def _too_few(effects: Sequence[Effect]) -> list[StudyWarning]:

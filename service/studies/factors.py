@@ -40,7 +40,7 @@ class Factors:
     chosen: tuple[frozenset[str], ...]
     """names of the factors that a variant set itself"""
 
-    def settings(self, *without: int) -> list[Hashable]:
+    def settings(self, *without: int) -> list[tuple[int | None, ...]]:
         """Of each variant, its levels of all other factors: equal for variants that differ in none of them.
 
         What comes with a factor that is left out, such as the options of an architecture that a variant left as they are,
@@ -50,7 +50,7 @@ class Factors:
         loose = {
             place: self._shared(place)
             for place, other in enumerate(self.factors)
-            if place not in without and any(_comes_with(other.name, name) for name in names)
+            if place not in without and any(comes_with(other.name, name) for name in names)
         }
         return [
             tuple(
@@ -87,9 +87,9 @@ def factors_of(variants: Sequence[VariantFigures]) -> Factors:
     """Every field in which any two variants differ, in the order of the job spec."""
     found = [_fields(variant.spec) for variant in variants]
     split = _split_off(variants, found)
-    flat = [_flat(fields, split) for fields in found]
-    keys = [{name: _key(value) for name, value in fields.items()} for fields in flat]
     chosen = [_chosen(variant) for variant in variants]
+    flat = [_flat(fields, split, own) for fields, own in zip(found, chosen, strict=True)]
+    keys = [{name: _key(value) for name, value in fields.items()} for fields in flat]
     names = [name for name in _names(flat) if len({own[name] for own in keys if name in own}) > 1]
     names = [name for name in names if name not in FILLED_IN or _varies(name, variants, keys, chosen)]
     seen: dict[Hashable, int] = defaultdict(int)
@@ -148,32 +148,51 @@ def _whole_loss(name: str) -> dict[str, Any]:
     return loss
 
 
-def _split_off(variants: Sequence[VariantFigures], found: Sequence[Fields]) -> dict[str, set[str]]:
-    """Options that are factors of their own, by field: those that the space sets alone, and an architecture's that vary within it."""
-    split: dict[str, set[str]] = defaultdict(set)
-    for variant in variants:
-        for pointer in variant.levels:
-            match steps_of(pointer):
-                case [field, option, *_] if field not in {"dataset", "phases"} and option != "name":
-                    split[field].add(option)
-    values: dict[tuple[str, str], set[bytes]] = defaultdict(set)
+@dataclass(frozen=True)
+class _Split:
+    """Options that are factors of their own."""
+
+    set_alone: dict[str, set[str]]
+    """by field: those that the space sets without the rest"""
+    varying: dict[str, set[str]]
+    """by architecture: those of its options in which its variants differ"""
+
+
+def _split_off(variants: Sequence[VariantFigures], found: Sequence[Fields]) -> _Split:
+    alone: dict[str, set[str]] = defaultdict(set)
+    for pointer in {pointer for variant in variants for pointer in variant.levels}:
+        match steps_of(pointer):
+            case [field, option, *_] if field not in {"dataset", "phases"} and option != "name":
+                alone[field].add(option)
+    seen: dict[tuple[str, str], set[bytes]] = defaultdict(set)
     for fields in found:
         architecture = fields["architecture"]
         for option, value in architecture.items():
-            values[architecture["name"], option].add(_key(value))
-    split["architecture"] |= {option for (_, option), own in values.items() if len(own) > 1}
-    return split
+            seen[architecture["name"], option].add(_key(value))
+    varying: dict[str, set[str]] = defaultdict(set)
+    for (name, option), values in seen.items():
+        if len(values) > 1:
+            varying[name].add(option)
+    return _Split(dict(alone), dict(varying))
 
 
-def _flat(fields: Fields, split: Mapping[str, set[str]]) -> Fields:
+def _flat(fields: Fields, split: _Split, chosen: frozenset[str]) -> Fields:
+    """Factors of their own beside what is left of their field; of an architecture only its name: it decides its other options."""
     flat: Fields = {}
     for name, value in fields.items():
         if not isinstance(value, dict):
             flat[name] = value
-            continue
-        options = split.get(name, set())
-        flat[name] = value["name"] if name == "architecture" else {k: v for k, v in value.items() if k not in options}
-        flat |= {f"{name}.{option}": value[option] for option in value if option in options}
+        elif name == "architecture":
+            flat[name] = value["name"]
+            varying = split.varying.get(value["name"], set())
+            own = {f"{name}.{option}": each for option, each in value.items() if option != "name"}
+            flat |= {
+                option: each for option, each in own.items() if option in chosen or option.partition(".")[2] in varying
+            }
+        else:
+            alone = split.set_alone.get(name, set())
+            flat[name] = {option: each for option, each in value.items() if option not in alone}
+            flat |= {f"{name}.{option}": each for option, each in value.items() if option in alone}
     return flat
 
 
@@ -201,7 +220,7 @@ def _varies(
     return any(name in own for own in chosen) or any(len(values) > 1 for values in within.values())
 
 
-def _comes_with(name: str, factor: str) -> bool:
+def comes_with(name: str, factor: str) -> bool:
     """Whether a choice of the factor may decide the other field as well."""
     return (
         name.startswith(f"{factor}.")

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from core.study_space import level_text
+from core.training_options import Augmentation, EarlyStopping
 
 LABELS = {
     "dataset.name": "dataset",
@@ -19,6 +20,11 @@ LABELS = {
     "repeat": "repeat of one spec",
 }
 """Where the field's own name would not do."""
+USUAL = {
+    "early_stopping": EarlyStopping().model_dump(mode="json"),
+    "augmentation": Augmentation().model_dump(mode="json"),
+}
+"""Options that are not worth a word."""
 SPEAKS_FOR_ITSELF = frozenset(
     {"architecture", "optimizer", "loss", "epochs", "dataset.name", "dataset.classes", "dataset.train_limit"}
 )
@@ -83,7 +89,9 @@ def _text(factor: str, value: Any, told: dict[Any, set[str]]) -> str:
         case _, {"name": _}:
             text = text_with_options(value, told)
         case _, dict():
-            text = level_text({option: own for option, own in value.items() if own is not None})
+            usual = USUAL.get(factor, {})
+            unusual = {option: own for option, own in value.items() if own != usual.get(option)}
+            text = level_text(unusual) if unusual else "on"
         case _:
             text = level_text(value)
     return text
