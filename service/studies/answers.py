@@ -186,7 +186,8 @@ class Interaction:
 class StudyWarning:
     """What keeps a question from being answered."""
 
-    code: Literal["confounded", "too_many_levels", "too_few_seeds"]
+    code: Literal["confounded", "too_many_levels", "too_few_seeds", "incomparable"]
+    """incomparable: by a loss, runs with different losses"""
     factors: tuple[str, ...]
     detail: str
 
