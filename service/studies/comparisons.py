@@ -11,6 +11,8 @@ from service.studies.level_names import phrase
 
 MOST_LEVELS = 30
 """A factor with more, as a search over a range has, is left out."""
+MOST_PAIRED = 5
+"""Of more levels, each is compared with the first only: every comparison makes the others harder to believe."""
 MOST_CONTEXTS = 40
 """Two levels that meet in more contexts are compared over all of them only."""
 
@@ -32,14 +34,18 @@ class Comparison:
 
 
 def comparisons_of(factors: Factors, factor: int) -> Iterator[Comparison]:
-    """Of each level that meets its baseline: in each context, then over all of them."""
+    """Of each two levels that meet, or of each with the first where there are many: in each context, then over all of them.
+
+    The earlier level is the baseline everywhere, so that two levels meet one way round only.
+    """
     met: dict[Pair, list[Pair]] = defaultdict(list)
     for members in factors.alike(factor):
-        # The first variant's level where this context has it, else that of the first variant here.
-        baseline = 0 if 0 in members else min(members, key=lambda level: members[level])
-        for level in sorted(members):
-            if level != baseline:
-                met[level, baseline].append((members[level], members[baseline]))
+        levels = sorted(members)
+        baselines = levels if len(levels) <= MOST_PAIRED else levels[:1]
+        for baseline in baselines:
+            for level in levels:
+                if level > baseline:
+                    met[level, baseline].append((members[level], members[baseline]))
     telling = _telling(factors, factor, [pair[1] for pairs in met.values() for pair in pairs])
     for (level, baseline), pairs in sorted(met.items()):
         if len(pairs) <= MOST_CONTEXTS:

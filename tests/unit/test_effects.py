@@ -268,10 +268,10 @@ class TestStatement:
             lambda sets, seed: settled(sets, 0) + random.Random(str(sets) + str(seed)).gauss(0, 0.01), space=space
         )
         answer = effects_of(figures)
-        assert answer.comparisons == len(answer.effects) == 10
-        assert answer.expected_by_chance == pytest.approx(0.5)
-        assert answer.statement.startswith("10 comparisons were made.")
-        assert "about 0.5 would have by chance alone" in answer.statement
+        assert answer.comparisons == len(answer.effects) == 13
+        assert answer.expected_by_chance == pytest.approx(0.65)
+        assert answer.statement.startswith("13 comparisons were made.")
+        assert "about 0.65 would have by chance alone" in answer.statement
 
     def test_an_effect_that_only_its_own_interval_sees_says_so(self):
         def reached(sets, seed):
