@@ -14,7 +14,9 @@ from service.studies.figures import RunFigures, StudyFigures, VariantFigures
 
 BASE = {"dataset": "digits", "architecture": "lenet"}
 
-Reached = Callable[[dict[str, Any], int], float | RunFigures | None]
+Settings = dict[str, Any]
+"""what a variant sets, by pointer, and its name"""
+Reached = Callable[[Settings, int], float | RunFigures | None]
 """From what the variant sets, by pointer, and a seed to its validation accuracy, its figures or None (it has not finished)"""
 
 
