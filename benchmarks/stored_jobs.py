@@ -27,8 +27,11 @@ RARE_TAG = "thesis"
 Rows = dict[type[Table], list[dict[str, Any]]]
 
 
-def fill(database: Database, jobs: int, long_epochs: int) -> tuple[list[str], str]:
-    """Stores that many jobs, a minute apart, and one of `long_epochs` epochs. Returns their ids, and that one's."""
+def fill(database: Database, jobs: int, long_epochs: int, epochs: int = EPOCHS) -> tuple[list[str], str]:
+    """Stores that many jobs, a minute apart, and one of `long_epochs` epochs. Returns their ids, and that one's.
+
+    The last QUEUED of them have no epochs.
+    """
     with database.transaction() as session:
         dataset = need_dataset(session, LOCAL_TENANT, "digits", None).id
     chance = random.Random(0)
@@ -37,7 +40,7 @@ def fill(database: Database, jobs: int, long_epochs: int) -> tuple[list[str], st
         rows = _no_rows()
         for number in range(first, min(first + BATCH, jobs)):
             state = _state(chance, number, jobs)
-            ids.append(_add_job(rows, dataset, number, state, EPOCHS))
+            ids.append(_add_job(rows, dataset, number, state, epochs))
         _insert(database, rows)
     rows = _no_rows()
     long = _add_job(rows, dataset, jobs, State.SUCCEEDED, long_epochs)

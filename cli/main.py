@@ -25,6 +25,7 @@ COMMANDS = (
     ("submit", "cli.train:submit", WORK, "Submit a job spec from a JSON file."),
     ("watch", "cli.jobs:watch", WORK, "Follow a job live until it ends."),
     ("jobs", "cli.jobs:jobs", WORK, "List jobs, newest first."),
+    ("compare", "cli.compare:compare", WORK, "Set jobs side by side: what differs, what each reached."),
     ("cancel", "cli.jobs:cancel", WORK, "Cancel a job."),
     ("pause", "cli.jobs:pause", WORK, "Pause a job after its present epoch."),
     ("resume", "cli.jobs:resume", WORK, "Let a paused job go on."),

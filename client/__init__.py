@@ -24,6 +24,7 @@ from client.answers import (
     Validation,
 )
 from client.client import DEFAULT_URL, Client
+from client.comparisons import ComparedJob, Comparison
 from client.dataset_answers import (
     ClassCounts,
     Dataset,
@@ -55,6 +56,8 @@ __all__ = [
     "ClassCounts",
     "Client",
     "ClientError",
+    "ComparedJob",
+    "Comparison",
     "Dataset",
     "DatasetWarning",
     "Effect",

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx2
 
 from client.answers import Epoch, Evaluation, Event, Explanation, Job, Predictions, Validation
+from client.comparisons import ComparisonRequests
 from client.connection import Connection
 from client.dataset_answers import Dataset, DatasetState
 from client.datasets import Datasets, OnProgress
@@ -29,7 +30,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 JOBS = "/api/v1/jobs"
 
 
-class Client(StudyRequests):
+class Client(StudyRequests, ComparisonRequests):
     """Talks to the kerasd at `base_url`. Not shared between threads; close it, or use it in a `with` block.
 
     Raises ValueError when that is no http or https URL.

@@ -26,6 +26,7 @@ from core.tables import LOCAL_TENANT
 from core.wakeups import WakeUps
 from service.architectures.routes import router as architectures
 from service.batch_predictions.routes import router as batch_predictions
+from service.comparisons.routes import router as comparisons
 from service.context import Context
 from service.datasets.routes import router as datasets
 from service.documentation import document
@@ -146,6 +147,7 @@ def _control_plane(
         exports,
         batch_predictions,
         studies,
+        comparisons,
         study_results,
         operations,
     ):
