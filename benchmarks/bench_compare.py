@@ -41,7 +41,7 @@ def main() -> None:
 
 def bench(address: str, ids: list[str], repeats: int, console: Console) -> None:
     with httpx2.Client(base_url=address, timeout=60) as http:
-        for kind in ("json", "csv", "svg"):
+        for kind in ("json", "csv"):
             params = {"jobs": ",".join(ids), "format": kind}
             size = len(http.get(COMPARE, params=params).raise_for_status().content)
             median, p95 = measured(lambda params=params: http.get(COMPARE, params=params), repeats)  # type: ignore[misc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, or_, select
+from sqlalchemy import Row, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.tables import EpochRow, JobRow
@@ -32,18 +32,15 @@ def find_jobs(session: Session, tenant: str, ids: Collection[str]) -> dict[str, 
 def total_epochs(session: Session, tenant: str, ids: Collection[str]) -> dict[str, Row[Any]]:
     """Of each job with a finished epoch: `epochs`, the `last` one's number, `seconds`, `images_per_second` over all."""
     inverse = case((EpochRow.images_per_second > 0, 1.0 / EpochRow.images_per_second))
-    query: Select[Any] = (
-        select(
-            EpochRow.job_id,
-            func.count().label("epochs"),
-            func.max(EpochRow.epoch).label("last"),
-            func.sum(EpochRow.seconds).label("seconds"),
-            (func.count(inverse) / func.sum(inverse)).label("images_per_second"),
-        )
-        .where(EpochRow.tenant_id == tenant, EpochRow.job_id.in_(ids))
-        .group_by(EpochRow.job_id)
+    columns: tuple[Any, ...] = (
+        EpochRow.job_id,
+        func.count().label("epochs"),
+        func.max(EpochRow.epoch).label("last"),
+        func.sum(EpochRow.seconds).label("seconds"),
+        (func.count(inverse) / func.sum(inverse)).label("images_per_second"),
     )
-    return {row.job_id: row for row in session.execute(query)}
+    own = (EpochRow.tenant_id == tenant, EpochRow.job_id.in_(ids))
+    return {row.job_id: row for row in session.execute(select(*columns).where(*own).group_by(EpochRow.job_id))}
 
 
 def curve_points(session: Session, tenant: str, ids: Collection[str], stride: int) -> Sequence[Row[Any]]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
-from rows import epoch, finish, start, submit
+from rows import EVALUATION, epoch, submit, write
 from starlette.testclient import TestClient
 
 from core.database import Database
-from core.repositories.attempts import Attempt
-from core.repositories.epochs import EpochMetrics
-from core.repositories.results import record_epoch
 from core.settings import Settings
 from core.tables import LOCAL_TENANT, EpochRow, utc_now
 from service.app import create_app
@@ -25,14 +24,11 @@ COMPARE = "/api/v1/compare"
 
 
 @pytest.fixture
-def http(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+def http(database: Database, database_url: str, tmp_path: Path) -> Iterator[TestClient]:
+    with TestClient(
+        create_app(Settings(data_dir=tmp_path / "data", database_url=database_url)), raise_server_exceptions=False
+    ) as client:
         yield client
-
-
-def record(database: Database, attempt: Attempt, metrics: EpochMetrics) -> None:
-    with database.transaction() as session:
-        record_epoch(session, attempt, metrics)
 
 
 def compare(http: TestClient, *jobs: str, **params: Any) -> Any:
@@ -88,18 +84,17 @@ class TestMetrics:
     def test_deltas_are_from_the_baseline_and_null_where_a_figure_is_missing(
         self, http: TestClient, database: Database
     ) -> None:
-        worse = start(database, epochs=1)
-        record(database, worse, epoch(1, val_accuracy=0.5))
-        finish(database, worse)
-        better = start(database, epochs=2)
-        record(database, better, epoch(1, val_accuracy=0.7))
-        record(database, better, epoch(2, val_accuracy=0.6))
-        answer = compare(http, better.job_id, worse.job_id, baseline=worse.job_id)
+        worse, better = submit(database), submit(database)
+        store_epochs(database, worse, 1)
+        write(database, worse, best_epoch=asdict(epoch(1, val_accuracy=0.5)), evaluation=EVALUATION)
+        store_epochs(database, better, 2)
+        write(database, better, best_epoch=asdict(epoch(1, val_accuracy=0.7)))
+        answer = compare(http, better, worse, baseline=worse)
         own, base = answer["jobs"]
-        assert answer["baseline"] == base["id"] == worse.job_id
+        assert answer["baseline"] == base["id"] == worse
         assert own["metrics"]["best_epoch"] == 1
         assert own["metrics"]["seconds"] == 4.0
-        assert own["metrics"]["images_per_second"] == pytest.approx(500)
+        assert own["metrics"]["images_per_second"] == pytest.approx(100)
         assert own["deltas"]["val_accuracy"] == pytest.approx(0.2)
         assert own["deltas"]["epochs"] == 1
         assert own["deltas"]["test_accuracy"] is None
@@ -122,15 +117,11 @@ class TestCurves:
         assert answer["curves"][0]["val_loss"] == [None] * 3
 
     def test_long_ones_keep_first_best_and_last_on_common_epochs(self, http: TestClient, database: Database) -> None:
-        long = start(database, epochs=1000)
-        for number in (1, 2):
-            record(database, long, epoch(number, val_accuracy=number / 10))
-        short = submit(database)
-        with database.transaction() as session:
-            session.query(EpochRow).delete()
-        store_epochs(database, long.job_id, 1000)
+        long, short = submit(database), submit(database)
+        store_epochs(database, long, 1000)
+        write(database, long, best_epoch=asdict(epoch(2)))
         store_epochs(database, short, 10)
-        answer = compare(http, long.job_id, short)
+        answer = compare(http, long, short)
         long_curve, short_curve = (curve["epoch"] for curve in answer["curves"])
         assert long_curve[:4] == [1, 2, 5, 9]
         assert long_curve[-2:] == [997, 1000]
