@@ -12,7 +12,7 @@ from core.repositories.datasets import find_dataset
 from core.repositories.events import append_study_event
 from core.repositories.studies import announce_study
 from core.states import ENDED, State, StudyState
-from core.tables import JobRow, StudyRow, StudyRunRow, utc_now
+from core.tables import JobRow, StudyRow, StudyRunRow, StudyVariantRow, utc_now
 from core.validation import CheckedSpec
 
 GOING = (StudyState.QUEUED, StudyState.RUNNING)
@@ -33,6 +33,14 @@ def unfinished_jobs(session: Session, study: StudyRow) -> int:
     """How many of its own jobs wait or train."""
     query = _jobs_of(study, select(func.count())).where(StudyRunRow.reused.is_(False), JobRow.state.not_in(ENDED))
     return session.scalar(query) or 0
+
+
+def any_success(session: Session, study: StudyRow) -> bool:
+    """Whether a run of a variant has succeeded that is compared: a donor alone answers nothing."""
+    variant = and_(StudyVariantRow.study_id == StudyRunRow.study_id, StudyVariantRow.number == StudyRunRow.variant)
+    query = _jobs_of(study, select(StudyRunRow.variant)).join(StudyVariantRow, variant)
+    query = query.where(StudyVariantRow.donor.is_(False), JobRow.state == State.SUCCEEDED)
+    return session.scalar(query.limit(1)) is not None
 
 
 def reusable_job(session: Session, study: StudyRow, checked: CheckedSpec) -> str | None:

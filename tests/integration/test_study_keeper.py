@@ -292,6 +292,18 @@ class TestLenders:
         assert bench.details(study) == ["variant 'base', which it starts from, ended as FAILED (DIVERGED)"]
         assert bench.study(study).detail == "of 3 runs: 1 failed, 1 skipped"
 
+    def test_a_donor_alone_is_no_success(self, bench: Bench) -> None:
+        study = bench.submit(space=None, base=self.BASE, variants=list(self.LIST[:2]), seeds=1)
+        bench.look(study)
+        bench.train([0.5])
+        bench.look(study)
+        bench.train([0.5], end="failure")
+        bench.look(study)
+        assert (bench.study(study).state, bench.study(study).detail) == (
+            "FAILED",
+            "no run but donors succeeded; of 2 runs: 1 failed",
+        )
+
     def test_published_weights_need_no_donor(self, bench: Bench) -> None:
         folder = bench.settings.downloads / "weights"
         folder.mkdir(parents=True)

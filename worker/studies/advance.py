@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.faults import validation_faults
 from core.repositories.study_runs import count_runs, resume_paused
-from core.repositories.study_steps import move_study, take_study, tell_ends, unfinished_jobs
+from core.repositories.study_steps import any_success, move_study, take_study, tell_ends, unfinished_jobs
 from core.settings import Settings
 from core.states import StudyState
 from core.studyspec import StudySpec
@@ -87,7 +87,8 @@ def _end(session: Session, study: StudyRow, progress: dict[str, Any], trials: Tr
     detail = f"of {progress['runs']} runs: {', '.join(others)}" if others else None
     if trials is not None and trials.trouble:
         detail = "; ".join(part for part in (trials.trouble, detail) if part)
-    if progress["succeeded"]:
+    if any_success(session, study):
         move_study(session, study, StudyState.SUCCEEDED, detail, "ended")
     else:
-        move_study(session, study, StudyState.FAILED, f"no run succeeded; {detail or 'there was none'}", "ended")
+        none = "no run but donors succeeded" if progress["succeeded"] else "no run succeeded"
+        move_study(session, study, StudyState.FAILED, f"{none}; {detail or 'there was none'}", "ended")
