@@ -55,9 +55,10 @@ def measured(client: Client, console: Console, name: str, **changes: Any) -> tup
     seconds = time.monotonic() - began
     jobs = [client.job(run.job) for run in client.study_runs(study.id) if run.job]
     reached = [
-        (job.best_epoch.val_accuracy, job.spec)
+        (accuracy, job.spec)
         for job in jobs
         if job.state == "SUCCEEDED" and job.best_epoch is not None
+        if (accuracy := job.best_epoch.val_accuracy) is not None
     ]
     accuracy, spec = max(reached, key=lambda pair: pair[0])
     epochs = sum(len(client.epochs(job.id)) for job in jobs)
