@@ -22,6 +22,8 @@ WINDOW = 32
 """jobs of a study that wait or train at once where it sets no limit: more than workers of one machine take, and few to cancel"""
 TRIALS_AT_ONCE = 4
 """open trials of a search that sets no limit: each that is asked for before others have ended knows less"""
+OPEN = ("waiting", "queued", "running", "paused")
+"""where runs stand that have not ended"""
 STARTS_A_LOOK = 8
 """Other writers wait for a look's transaction."""
 
@@ -69,7 +71,7 @@ def advance(session: Session, tenant: str, study_id: str, settings: Settings) ->
         session.flush()
     if study.state == StudyState.QUEUED and (look.started or progress["reused"]):
         move_study(session, study, StudyState.RUNNING, None, "first job started")
-    if exhausted and not any(progress[state] for state in ("waiting", "queued", "running", "paused")):
+    if exhausted and not any(progress[state] for state in OPEN):
         _end(session, study, progress, trials)
     return look
 
@@ -77,9 +79,10 @@ def advance(session: Session, tenant: str, study_id: str, settings: Settings) ->
 def stands_still(session: Session, study: StudyRow) -> bool:
     """Whether a look would find nothing to do: nothing has changed since the last, and there is nothing to start."""
     progress = study.progress
-    if progress.get("waiting") or study.spec["search"]["method"] != "grid" or study.state == StudyState.QUEUED:
+    if study.state == StudyState.QUEUED or progress.get("waiting"):
         return False
-    return count_runs(session, study) == progress
+    # A search asks for trials when one has ended, or when it was given more after all had.
+    return any(progress.get(state) for state in OPEN) and count_runs(session, study) == progress
 
 
 def _end(session: Session, study: StudyRow, progress: dict[str, Any], trials: Trials | None) -> None:

@@ -33,17 +33,22 @@ def judge(pruning: Pruning, objective: Objective, trials: Sequence[Trial], most_
         warnings.simplefilter("ignore")  # Optuna marks pruners as experimental
         shown = [replace(trial, state=TrialState.RUNNING) if _unseen(trial) else trial for trial in trials]
         study = rebuilt(shown, objective, {}, pruner=_pruner(pruning, most_epochs))
-        for place, trial in enumerate(trials):
-            live = optuna.trial.Trial(study, place)  # of a study in memory, ids count from 0
-            for epoch in _unseen(trial):
-                trial.judged = epoch
-                live.report(trial.values[epoch], epoch)
-                bad = live.should_prune()
-                if bad and trial.state is TrialState.RUNNING and epoch < most_epochs:
-                    verdicts[trial.number] = _words(pruning, objective, trial.values[epoch], epoch)
-                    trial.state = TrialState.PRUNED
-                    break
-            trial.memory = dict(study.get_trials(deepcopy=False)[place].system_attrs)
+        live = [
+            optuna.trial.Trial(study, place) for place in range(len(trials))
+        ]  # of a study in memory, ids count from 0
+        # All of an epoch before any of the next, as near as can be told to how they were trained.
+        for epoch, place in sorted((epoch, place) for place, trial in enumerate(trials) for epoch in _unseen(trial)):
+            trial = trials[place]
+            if trial.state is TrialState.PRUNED:
+                continue
+            trial.judged = epoch
+            live[place].report(trial.values[epoch], epoch)
+            bad = live[place].should_prune()
+            if bad and trial.state is TrialState.RUNNING and epoch < most_epochs:
+                verdicts[trial.number] = _words(pruning, objective, trial.values[epoch], epoch)
+                trial.state = TrialState.PRUNED
+        for trial, frozen in zip(trials, study.get_trials(deepcopy=False), strict=True):
+            trial.memory = dict(frozen.system_attrs)
     return verdicts
 
 
