@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from stack import Stack, until
 
 STUDY = {
@@ -20,6 +21,7 @@ def study_of(stack: Stack, own_id: str) -> dict[str, Any]:
     return study
 
 
+@pytest.mark.timeout(300)
 def test_every_run_ends_once_whoever_is_killed(stack: Stack) -> None:
     stack.start_all()
     stack.wait_ready()
