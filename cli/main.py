@@ -39,6 +39,7 @@ COMMANDS = (
     ("promote", "cli.models:promote", WORK, "Have predictions use a version, and pin it."),
     ("rollback", "cli.models:rollback", WORK, "Go back to the version that was served before, and pin it."),
     ("unpin", "cli.models:unpin", WORK, "Leave the choice of the best version to the rules again."),
+    ("gate", "cli.models:gate", WORK, "Say by how much a new version must beat the served one."),
     ("doctor", "cli.doctor:doctor", CHECK, "Check the set-up, and show every setting with its source."),
 )
 

@@ -1,4 +1,4 @@
-"""`kerasd models`, `model`, `promote`, `rollback` and `unpin`."""
+"""`kerasd models`, `model`, `promote`, `rollback`, `unpin` and `gate`."""
 
 from __future__ import annotations
 
@@ -78,6 +78,19 @@ def unpin(name: str, /, *, url: ServerUrl = None) -> None:
     """
     with server(url) as client:
         _tell(client.unpin(name))
+
+
+def gate(name: str, margin: float, /, *, url: ServerUrl = None) -> None:
+    """Say by how much a version that is published from now on must beat the served one; 0 takes any that is better.
+
+    Args:
+        name: of the model.
+        margin: of its objective's metric: 0.01 is a point of an accuracy.
+        url: address of the server; default: where KERASD_HOST and KERASD_PORT say.
+    """
+    with server(url) as client:
+        changed = client.gate(name, margin)
+    print(f"{changed.name} serves version {changed.best} until one beats it by {changed.margin:g}")
 
 
 def _tell(changed: Model) -> None:

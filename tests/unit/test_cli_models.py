@@ -1,4 +1,4 @@
-"""`kerasd models`, `model`, `promote`, `rollback` and `unpin`, against a small real server."""
+"""`kerasd models`, `model`, `promote`, `rollback`, `unpin` and `gate`, against a small real server."""
 
 from __future__ import annotations
 
@@ -110,6 +110,11 @@ class TestChanges:
         fake.on(f"POST {LENET}:{arguments[0]}", Reply(model(best=1, pinned=pinned)))
         assert run(arguments) == 0
         assert capsys.readouterr().out == said
+
+    def test_a_gate_says_its_margin(self, fake: FakeServer, capsys: Printed) -> None:
+        fake.on(f"POST {LENET}:gate", Reply(model(best=1, pinned=False, margin=0.01)))
+        assert run(["gate", "digits.lenet", "0.01"]) == 0
+        assert capsys.readouterr().out == "digits.lenet serves version 1 until one beats it by 0.01\n"
 
     def test_nothing_to_go_back_to_is_exit_code_2(self, fake: FakeServer, capsys: Printed) -> None:
         fake.on(f"POST {LENET}:rollback", problem(409, "no_earlier_version", "it has served no version before 1"))
