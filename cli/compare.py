@@ -88,7 +88,7 @@ def _table(lines: Sequence[Sequence[str]]) -> Table:
 
 def _name(comparison: Comparison, job: ComparedJob) -> str:
     short = printable(job.id[-ID_SHOWN:])
-    return f"{short}\n(baseline)" if job.id == comparison.baseline else short
+    return f"{short} (baseline)" if job.id == comparison.baseline else short
 
 
 def _figure(comparison: Comparison, job: ComparedJob, name: str) -> str:

@@ -40,7 +40,7 @@ def get_comparison(
     Curves of many jobs or epochs are thinned out, and then `downsampled` says how: two curves have the same epochs, as far
     as both are told as densely.
     """
-    comparison = compare(context, tenant, select_jobs(jobs or [], baseline))
+    comparison = compare(context, tenant, select_jobs(jobs or [], baseline), curves=format_ != "csv")
     match format_:
         case "json":
             return Response(orjson.dumps(comparison), media_type="application/json")

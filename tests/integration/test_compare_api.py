@@ -1,4 +1,4 @@
-"""/api/v1/compare over HTTP, on both engines: what differs, figures against a baseline, curves, faults."""
+"""/api/v1/compare over HTTP: what differs, figures against a baseline, curves, faults."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ from service.protocol import LARGEST_HEAD
 COMPARE = "/api/v1/compare"
 BEST = 3
 """the epoch that trained jobs reach most in"""
+
+
+@pytest.fixture
+def engine() -> str:
+    """Where the queries are the same, one engine will do."""
+    return "sqlite"
 
 
 @pytest.fixture
@@ -82,7 +88,11 @@ class TestFields:
         assert compared(api, one)["fields"] == compared(api, one, same)["fields"] == []
 
 
-class TestFigures:
+class TestSums:
+    @pytest.fixture(params=["sqlite", "postgres"])
+    def engine(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
     def test_they_are_of_the_best_epoch_with_sums_over_all(self, api: TestClient, database: Database) -> None:
         answer = compared(api, trained(database, 4))
         metrics = answer["jobs"][0]["metrics"]
@@ -93,7 +103,9 @@ class TestFigures:
         assert metrics["test_accuracy"] is None
         assert answer["objective"] == {"metric": "val_accuracy", "direction": "max"}
 
-    def test_deltas_are_to_the_baseline_and_null_where_a_figure_is_missing(
+
+class TestDeltas:
+    def test_they_are_to_the_baseline_and_null_where_a_figure_is_missing(
         self, api: TestClient, database: Database
     ) -> None:
         plain, better, waiting = trained(database, 4), trained(database, 5, gain=0.25), rows.submit(database)
@@ -108,6 +120,10 @@ class TestFigures:
 
 
 class TestCurves:
+    @pytest.fixture(params=["sqlite", "postgres"])
+    def engine(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
     def test_short_ones_are_whole(self, api: TestClient, database: Database) -> None:
         answer = compared(api, trained(database, 4), trained(database, 3), rows.submit(database))
         assert answer["downsampled"] is None

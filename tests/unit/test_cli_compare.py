@@ -75,12 +75,10 @@ class TestCommand:
         assert run(["compare", FIRST, SECOND]) == 0
         rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
         assert rows == [
-            ["job", "001-adam", "0002-sgd"],
-            ["(baseline)"],
+            ["job", "001-adam", "(baseline)", "0002-sgd"],
             ["batch_size", "32", "64"],
             ["momentum", "null"],
-            ["job", "001-adam", "0002-sgd"],
-            ["(baseline)"],
+            ["job", "001-adam", "(baseline)", "0002-sgd"],
             ["state", "SUCCEEDED", "SUCCEEDED"],
             ["epochs", "4", "4", "(+0)"],
             ["val", "accuracy", "0.5", "0.75", "(+0.25)"],
@@ -99,7 +97,7 @@ class TestCommand:
         assert run(["compare", FIRST, SECOND]) == 0
         printed = capsys.readouterr().out
         assert "the specs do not differ" in printed
-        assert ["0002-sgd", "RUNNING", "4", "(+0)", "-"] in [line.split() for line in printed.splitlines()]
+        assert ["val", "accuracy", "0.5", "-"] in [line.split() for line in printed.splitlines()]
 
     def test_csv_and_a_picture(self, fake: FakeServer, tmp_path: Path, capsys: Printed) -> None:
         fake.on(f"GET {COMPARE}", Reply("job,é\n".encode()), Reply(b"<svg/>"))
