@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -17,6 +18,9 @@ from client.comparisons import ComparedJob, Comparison
 
 ID_SHOWN = 8
 """characters from the end of an id: those of one hour begin alike"""
+
+MOST_ABREAST = 4
+"""jobs that fit side by side"""
 
 
 def compare(
@@ -48,39 +52,42 @@ def compare(
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """A row for each job: its own values first, then its metrics, with the delta from the baseline behind each."""
-    console.print(_field_table(comparison) if comparison.fields else "the specs do not differ")
-    console.print(_metric_table(comparison))
+    """What differs and what was reached, with the delta from the baseline behind each figure."""
+    console.print(_table(_fields(comparison)) if comparison.fields else "the specs do not differ")
+    console.print(_table(_metrics(comparison)))
 
 
-def _field_table(comparison: Comparison) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("job", no_wrap=True)
-    for pointer in comparison.fields:
-        table.add_column(printable(pointer.lstrip("/")), overflow="fold")
-    for job in comparison.jobs:
-        own = [_value(values[job.id]) if job.id in values else "" for values in comparison.fields.values()]
-        table.add_row(_name(comparison, job), *own)
-    return table
+def _fields(comparison: Comparison) -> list[list[str]]:
+    """A heading, then a line for each job."""
+    heading = ["job", *(printable(pointer.lstrip("/")) for pointer in comparison.fields)]
+    own = [[_value(job.spec[at]) if at in job.spec else "" for at in comparison.fields] for job in comparison.jobs]
+    return [heading, *([_name(comparison, job), *values] for job, values in zip(comparison.jobs, own, strict=True))]
 
 
-def _metric_table(comparison: Comparison) -> Table:
-    """Without the metrics that no job has."""
-    names = [
-        name for name in comparison.jobs[0].metrics if any(job.metrics[name] is not None for job in comparison.jobs)
+def _metrics(comparison: Comparison) -> list[list[str]]:
+    """The same; without the metrics that no job has."""
+    first, *_ = comparison.jobs
+    names = [name for name in first.metrics if any(job.metrics[name] is not None for job in comparison.jobs)]
+    lines = [
+        [_name(comparison, job), job.state, *(_figure(comparison, job, name) for name in names)]
+        for job in comparison.jobs
     ]
+    return [["job", "state", *(name.replace("_", " ") for name in names)], *lines]
+
+
+def _table(lines: Sequence[Sequence[str]]) -> Table:
+    """Few jobs stand side by side, a column each; many below one another."""
+    heading, *rows = lines if len(lines) > 1 + MOST_ABREAST else list(zip(*lines, strict=True))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("job", no_wrap=True)
-    table.add_column("state")
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    for job in comparison.jobs:
-        table.add_row(_name(comparison, job), job.state, *(_figure(comparison, job, name) for name in names))
+    for title in heading:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
 def _name(comparison: Comparison, job: ComparedJob) -> str:
-    short = job.id[-ID_SHOWN:]
+    short = printable(job.id[-ID_SHOWN:])
     return f"{short} (baseline)" if job.id == comparison.baseline else short
 
 

@@ -24,7 +24,7 @@ from client.answers import (
     Validation,
 )
 from client.client import DEFAULT_URL, Client
-from client.comparisons import ComparedJob, Comparison
+from client.comparisons import ComparedJob, Comparison, Downsampled
 from client.dataset_answers import (
     ClassCounts,
     Dataset,
@@ -60,6 +60,7 @@ __all__ = [
     "Comparison",
     "Dataset",
     "DatasetWarning",
+    "Downsampled",
     "Effect",
     "Epoch",
     "Evaluation",

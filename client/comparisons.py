@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from client.answers import Answer
 from client.connection import Connection
+from client.study_answers import StudyObjective
 
 COMPARE = "/api/v1/compare"
 LONG_ANSWER_SECONDS = 120.0
@@ -16,14 +17,30 @@ LONG_ANSWER_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class ComparedJob(Answer):
-    """One job with its figures; a delta is its metric less the baseline's, None where one is missing."""
+    """One job with its figures."""
 
     id: str
     state: str
+    reason: str | None
     architecture: str
     view: str
+    spec: Mapping[str, Any]
+    """its values of the fields that differ, by JSON pointer; without those that it does not have"""
     metrics: Mapping[str, float | None]
+    """of the best epoch, but for the test's; None where there is no such figure (yet)"""
     deltas: Mapping[str, float | None]
+    """each metric less the baseline's; None where either is missing"""
+    curves: Mapping[str, Sequence[Any]]
+    """columns of equal length: epochs, loss, accuracy, val_loss, val_accuracy"""
+
+
+@dataclass(frozen=True)
+class Downsampled(Answer):
+    """Curves have `points` of the finished `epochs` of all jobs."""
+
+    epochs: int
+    points: int
+    method: str
 
 
 @dataclass(frozen=True)
@@ -31,25 +48,23 @@ class Comparison:
     """Jobs side by side, in the order asked for."""
 
     baseline: str
+    objective: StudyObjective
+    """the baseline's"""
+    fields: tuple[str, ...]
+    """of the normalised job specs that are not the same in all, as JSON pointers"""
     jobs: tuple[ComparedJob, ...]
-    fields: Mapping[str, Mapping[str, Any]]
-    """of the specs, those that differ: by JSON pointer, each job's value; a job without the field is left out"""
-    curves: Mapping[str, Mapping[str, Sequence[Any]]]
-    """by job, columns of equal length: epoch, loss, accuracy, val_loss, val_accuracy"""
-    downsampled: Mapping[str, Any] | None
-    """from how many epochs to how many, and how; None where every epoch is there"""
+    downsampled: Downsampled | None
+    """None where every epoch is there"""
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Comparison:
+        downsampled = data["downsampled"]
         return cls(
             data["baseline"],
+            StudyObjective.parse(data["objective"]),
+            tuple(data["fields"]),
             tuple(ComparedJob.parse(job) for job in data["jobs"]),
-            {field["pointer"]: field["values"] for field in data["fields"]},
-            {
-                curve["job"]: {name: column for name, column in curve.items() if name != "job"}
-                for curve in data["curves"]
-            },
-            data["downsampled"],
+            Downsampled.parse(downsampled) if downsampled else None,
         )
 
 
@@ -63,9 +78,13 @@ class ComparisonRequests:
         return Comparison.parse(self._connection.json("GET", COMPARE, params=_params(jobs, baseline, "json")))
 
     def comparison_file(
-        self, jobs: Sequence[str], kind: Literal["csv", "svg", "png"], *, baseline: str | None = None
+        self,
+        jobs: Sequence[str],
+        kind: Literal["csv", "curves_csv", "svg", "png"],
+        *,
+        baseline: str | None = None,
     ) -> bytes:
-        """The same as a table with a line for each job, or as a picture of the curves."""
+        """The same as a table with a line for each job, or for each epoch of a job, or as a picture of the curves."""
         answer = self._connection.request(
             "GET", COMPARE, params=_params(jobs, baseline, kind), answer_seconds=LONG_ANSWER_SECONDS
         )

@@ -1,60 +1,114 @@
-"""Many jobs at once, as a comparison needs them: three queries, whatever the number of jobs and epochs."""
+"""Many jobs side by side, read at once: what each is and reached, sums over its epochs, and points of its curves."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row, case, func, or_, select
 from sqlalchemy.orm import Session
 
+from core.jobspec import MOST_EPOCHS
+from core.repositories.epochs import plain_rows
 from core.tables import EpochRow, JobRow
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
+Point = tuple[Any, ...]
+"""an epoch's number, and its value in each of CURVES"""
 
-def find_jobs(session: Session, tenant: str, ids: Collection[str]) -> dict[str, Row[Any]]:
-    """Spec, state and figures of those that there are, by id."""
-    columns = (
-        JobRow.id,
-        JobRow.state,
-        JobRow.architecture,
-        JobRow.view,
-        JobRow.spec,
-        JobRow.network,
-        JobRow.best_epoch,
-        JobRow.evaluation,
+
+@dataclass(frozen=True)
+class EpochTotals:
+    """A job's finished epochs summed up."""
+
+    epochs: int
+    last: int
+    """its number"""
+    seconds: float
+    """of all, training and validation"""
+    images_per_second: float | None
+    """in training, all epochs together"""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How densely histories are read: of one of `most` epochs all, of a longer one those that its stride divides.
+
+    Strides are powers of two: every epoch read of a long history is then read of a shorter one too, so that curves can be
+    compared point by point.
+    """
+
+    most: int
+
+    def stride(self, last: int) -> int:
+        """Of a history that ends with epoch `last`: the smallest that leaves no more than `most`."""
+        return 1 << ((last - 1) // self.most).bit_length()
+
+
+def find_compared(session: Session, tenant: str, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """What is compared of jobs, by id; ids that there are not are left out."""
+    rows = session.execute(
+        select(
+            JobRow.id,
+            JobRow.state,
+            JobRow.reason,
+            JobRow.spec,
+            JobRow.view,
+            JobRow.architecture,
+            JobRow.network,
+            JobRow.best_epoch,
+            JobRow.evaluation,
+        ).where(JobRow.tenant_id == tenant, JobRow.id.in_(ids))
     )
-    found = session.execute(select(*columns).where(JobRow.tenant_id == tenant, JobRow.id.in_(ids)))
-    return {row.id: row for row in found}
+    return {row.id: row for row in rows}
 
 
-def total_epochs(session: Session, tenant: str, ids: Collection[str]) -> dict[str, Row[Any]]:
-    """Of each job with a finished epoch: `epochs`, the `last` one's number, `seconds`, `images_per_second` over all."""
+def sum_epochs(session: Session, tenant: str, ids: Sequence[str]) -> dict[str, EpochTotals]:
+    """By id, of the jobs that have finished an epoch. One query, and the database adds up.
+
+    Every epoch of a job trains on as many images, so the images a second of all together are the harmonic mean.
+    """
     inverse = case((EpochRow.images_per_second > 0, 1.0 / EpochRow.images_per_second))
-    columns: tuple[Any, ...] = (
-        EpochRow.job_id,
-        func.count().label("epochs"),
-        func.max(EpochRow.epoch).label("last"),
-        func.sum(EpochRow.seconds).label("seconds"),
-        (func.count(inverse) / func.sum(inverse)).label("images_per_second"),
-    )
-    own = (EpochRow.tenant_id == tenant, EpochRow.job_id.in_(ids))
-    return {row.job_id: row for row in session.execute(select(*columns).where(*own).group_by(EpochRow.job_id))}
-
-
-def curve_points(session: Session, tenant: str, ids: Collection[str], stride: int) -> Sequence[Row[Any]]:
-    """(job, epoch, *CURVES) by job and epoch: epochs 1, 1 + stride, 1 + 2 stride, … of each job, and its last."""
-    own = (EpochRow.tenant_id == tenant, EpochRow.job_id.in_(ids))
-    last = (
-        select(EpochRow.job_id, func.max(EpochRow.epoch).label("epoch"))
-        .where(*own)
+    query = (
+        select(
+            EpochRow.job_id,
+            func.count(),
+            func.max(EpochRow.epoch),
+            func.sum(EpochRow.seconds),
+            func.count(inverse) / func.sum(inverse),
+        )
+        .where(EpochRow.tenant_id == tenant, EpochRow.job_id.in_(ids))
         .group_by(EpochRow.job_id)
-        .subquery()
     )
-    return session.execute(
+    return {job: EpochTotals(*sums) for job, *sums in plain_rows(session.connection(), query)}
+
+
+def read_curves(session: Session, tenant: str, ids: Sequence[str], sampling: Sampling) -> dict[str, list[Point]]:
+    """By id: the epochs that `sampling` chooses, the first and the last, in order. Jobs without any are left out.
+
+    One query, and what is not chosen does not leave the database.
+    """
+    ends = (
+        select(EpochRow.job_id, func.max(EpochRow.epoch).label("last"))
+        .where(EpochRow.job_id.in_(ids))
+        .group_by(EpochRow.job_id)
+        .cte("ends")
+    )
+    strides = [1 << power for power in range(sampling.stride(MOST_EPOCHS).bit_length())]
+    stride = case(*((ends.c.last <= sampling.most * each, each) for each in strides[:-1]), else_=strides[-1])
+    query = (
         select(EpochRow.job_id, EpochRow.epoch, *(getattr(EpochRow, name) for name in CURVES))
-        .join(last, last.c.job_id == EpochRow.job_id)
-        .where(*own, or_((EpochRow.epoch - 1) % stride == 0, EpochRow.epoch == last.c.epoch))
+        .select_from(ends)
+        .join(EpochRow, EpochRow.job_id == ends.c.job_id)
+        .where(
+            EpochRow.tenant_id == tenant,
+            or_(EpochRow.epoch % stride == 0, EpochRow.epoch == 1, EpochRow.epoch == ends.c.last),
+        )
         .order_by(EpochRow.job_id, EpochRow.epoch)
-    ).all()
+    )
+    rows = plain_rows(session.connection(), query)
+    return {job: [point[1:] for point in points] for job, points in groupby(rows, key=itemgetter(0))}

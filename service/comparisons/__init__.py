@@ -1,1 +1,1 @@
-"""Any jobs side by side: what differs in their specs, what they reached, how they got there."""
+"""/api/v1/compare: any jobs side by side."""

@@ -1,112 +1,147 @@
-"""The curves of a comparison in one picture: training solid, validation dashed."""
+"""The curves of compared jobs as one picture: training solid, validation dashed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from service.comparisons.reading import ComparedJob, Comparison
+from core.objective import Direction
+from service.comparisons.comparison import Column, ComparedJob, Comparison
+from service.comparisons.labels import label_of, telling
 from service.drawing import PictureKind, dress, encode, new_figure
-from service.palette import GREY, run_color, run_style
+from service.palette import GREY, run_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_COLORED = 20
-"""jobs that a reader can follow; of more, only the best are coloured"""
-BEST_COLORED = 5
-LABEL_LENGTH = 48
+MOST_COLOURED = 20
+"""jobs; of more only the best stand out"""
+
+BEST_SHOWN = 6
+MARKERS_OF_A_LINE = 8
+LINES: dict[str, Any] = {"training": "-", "validation": "--"}
+
+LOGARITHMIC_FROM = 20
+"""A loss that far above the middle one would press the others flat."""
 
 
 def draw_comparison(comparison: Comparison, kind: PictureKind) -> bytes:
-    """Accuracy and loss by epoch, with a legend below."""
-    colored = best_jobs(comparison)
-    lines = -(-(len(colored) + 3) // 2)
-    with new_figure(11, 4.4 + 0.22 * lines) as figure:
-        for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-            dress(axes, "epoch", metric)
-            axes.locator_params(axis="x", integer=True)
-            shown = {job.id for job in colored}
-            _draw_grey(axes, [job for job in comparison.jobs if job.id not in shown], metric)
-            _draw_colored(axes, colored, metric)
-        _explain(figure, comparison, colored)
+    """Up to MOST_COLOURED jobs each have the colour of their number; of more, the best have colours and all others are grey."""
+    many = len(comparison.jobs) > MOST_COLOURED
+    chosen = _best(comparison) if many else [(number, job) for number, job in enumerate(comparison.jobs, 1)]
+    with new_figure(13, 8 if many else max(4.5, 1.5 + 0.3 * len(chosen))) as figure:
+        if many:
+            _draw_many(figure, comparison, chosen)
+        else:
+            _draw_few(figure, chosen)
+        _explain(figure, comparison, chosen, many=many)
         return encode(figure, kind)
 
 
-def best_jobs(comparison: Comparison) -> Sequence[ComparedJob]:
-    """Those that get a colour: all of a few; of many, those with the highest validation accuracy, best first."""
-    if len(comparison.jobs) <= MOST_COLORED:
-        return comparison.jobs
-    known = [job for job in comparison.jobs if job.metrics["val_accuracy"] is not None]
-    return sorted(known, key=lambda job: -(job.metrics["val_accuracy"] or 0.0))[:BEST_COLORED]
+def _best(comparison: Comparison) -> list[tuple[int, ComparedJob]]:
+    """The best by the baseline's objective, with their numbers; of equals the first."""
+    metric, direction = comparison.objective.metric, comparison.objective.direction
+    sign = -1 if direction is Direction.MAX else 1
+    known = [each for each in enumerate(comparison.jobs, 1) if getattr(each[1].metrics, metric) is not None]
+    return sorted(known, key=lambda each: sign * getattr(each[1].metrics, metric))[:BEST_SHOWN]
 
 
-def _draw_grey(axes: Axes, jobs: Sequence[ComparedJob], metric: str) -> None:
-    """As one collection for each kind: thousands of lines are drawn in the time of one."""
+def _draw_few(figure: Figure, chosen: Sequence[tuple[int, ComparedJob]]) -> None:
+    """Training and validation in one panel for each metric."""
+    for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        dress(axes, "epoch", metric)
+        for number, job in chosen:
+            _line(axes, job, metric, run_style(number))
+            _line(axes, job, f"val_{metric}", run_style(number))
+        _scale(axes, metric, (getattr(job.curves, name) for _, job in chosen for name in (metric, f"val_{metric}")))
+
+
+def _draw_many(figure: Figure, comparison: Comparison, chosen: Sequence[tuple[int, ComparedJob]]) -> None:
+    """A panel for each metric of each kind, or a thousand lines would hide each other. The chosen have colours by rank."""
     from matplotlib.collections import LineCollection
 
-    for name, style in ((metric, "solid"), (f"val_{metric}", "dashed")):
-        lines = [_points(job, name) for job in jobs]
-        collection = LineCollection(
-            [line for line in lines if line], colors=GREY, linewidths=0.5, alpha=0.35, linestyles=style
-        )
-        axes.add_collection(collection)
-    axes.autoscale_view()
-
-
-def _draw_colored(axes: Axes, jobs: Sequence[ComparedJob], metric: str) -> None:
-    for number, job in enumerate(jobs, 1):
-        for name, style in ((metric, "-"), (f"val_{metric}", "--")):
-            points = _points(job, name)
-            axes.plot(
-                [epoch for epoch, _ in points],
-                [value for _, value in points],
-                linestyle=style,
-                linewidth=1.3,
-                markersize=4,
-                markevery=max(1, len(points) // 8),
-                **run_style(number),
+    grid = figure.subplots(2, 2, sharex=True, sharey="row")
+    for row, metric in zip(grid, ("accuracy", "loss"), strict=True):
+        columns: list[Column] = []
+        for axes, name, kind in ((row[0], metric, "training"), (row[1], f"val_{metric}", "validation")):
+            dress(axes, "epoch", f"{metric}, {kind}")
+            lines = [
+                list(zip(job.curves.epochs, _numbers(getattr(job.curves, name)), strict=True))
+                for job in comparison.jobs
+                if job.curves.epochs
+            ]
+            strength = max(0.1, min(0.5, 40 / len(comparison.jobs)))
+            # As pixels also in an SVG: as paths they would be megabytes that a browser draws for seconds.
+            grey = LineCollection(
+                lines, colors=GREY, linewidths=0.6, linestyles=LINES[kind], alpha=strength, rasterized=True
             )
+            axes.add_collection(grey)
+            axes.autoscale_view()
+            for rank, (_, job) in enumerate(chosen, 1):
+                _line(axes, job, name, run_style(rank))
+            columns += (getattr(job.curves, name) for job in comparison.jobs)
+        _scale(row[0], metric, columns)
 
 
-def _points(job: ComparedJob, name: str) -> list[tuple[float, float]]:
-    pairs = zip(job.curve["epoch"], job.curve[name], strict=True)
-    return [(epoch, value) for epoch, value in pairs if value is not None]
+def _line(axes: Axes, job: ComparedJob, name: str, style: dict[str, Any]) -> None:
+    epochs = job.curves.epochs
+    every = max(1, len(epochs) // MARKERS_OF_A_LINE)
+    dashed: dict[str, Any] = (
+        {"linestyle": LINES["validation"], "markerfacecolor": "white"} if name.startswith("val_") else {}
+    )
+    axes.plot(epochs, _numbers(getattr(job.curves, name)), markersize=4, markevery=every, **style, **dashed)
 
 
-def _explain(figure: Figure, comparison: Comparison, colored: Sequence[ComparedJob]) -> None:
+def _scale(axes: Axes, metric: str, columns: Iterable[Column]) -> None:
+    known = sorted(value for column in columns for value in column if value is not None)
+    if not known:
+        axes.text(0.5, 0.5, "no finished epoch yet", ha="center", va="center", transform=axes.transAxes)
+        return
+    axes.locator_params(axis="x", integer=True)
+    if metric == "accuracy":
+        axes.set_ylim(top=min(1.005, axes.get_ylim()[1]))
+    elif known[0] > 0 and known[-1] > LOGARITHMIC_FROM * known[len(known) // 2]:
+        axes.set_yscale("log")
+
+
+def _explain(figure: Figure, comparison: Comparison, chosen: Sequence[tuple[int, ComparedJob]], *, many: bool) -> None:
+    """Legend, title, and a line that says when curves are thinned out."""
     from matplotlib.lines import Line2D
 
-    handles = [
-        Line2D([], [], label=_label(comparison, job), **run_style(number)) for number, job in enumerate(colored, 1)
-    ]
-    others = len(comparison.jobs) - len(colored)
-    if others:
-        handles.append(
-            Line2D([], [], color=GREY, linewidth=0.8, label=f"{others:,} other jobs (coloured: best val_accuracy)")
-        )
-    handles.append(Line2D([], [], color=run_color(7), label="training"))
-    handles.append(Line2D([], [], color=run_color(7), linestyle="--", label="validation"))
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    metric = comparison.objective.metric
+    handles = [Line2D([], [], color="black", linestyle=line) for line in LINES.values()]
+    labels = list(LINES)
+    fields = telling(comparison)
+    for rank, (number, job) in enumerate(chosen, 1):
+        value = getattr(job.metrics, metric)
+        reached = "" if value is None else f"  {value:.4g}"
+        baseline = " (baseline)" if job.id == comparison.baseline else ""
+        handles.append(Line2D([], [], markersize=4, **run_style(rank if many else number)))
+        labels.append(f"{label_of(job, number, fields)}{baseline}{reached}")
+    if many:
+        handles.append(Line2D([], [], color=GREY, linewidth=0.8))
+        labels.append(f"the other {len(comparison.jobs) - len(chosen):,} jobs")
+    best = f"best {len(chosen)} of {len(comparison.jobs):,} jobs by {metric}"
+    title = best if many else f"{len(chosen)} {'job' if len(chosen) == 1 else 'jobs'}, with {metric} of the best epoch"
+    legend = figure.legend(
+        handles,
+        labels,
+        title=title,
+        loc="outside lower center" if many else "outside right upper",
+        fontsize=8,
+        title_fontsize=9,
+        frameon=False,
+        ncols=2 if many else 1,
+        alignment="left",
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a tag may hold dollar signs
-    figure.suptitle(_title(comparison), fontsize=11)
+    if comparison.downsampled is not None:
+        told = comparison.downsampled
+        figure.suptitle(f"{told.points:,} of {told.epochs:,} epochs ({told.method})", fontsize=8, color="#666666")
 
 
-def _label(comparison: Comparison, job: ComparedJob) -> str:
-    """The end of its id, as ids of one hour begin alike, and what is its own in the spec."""
-    own = [
-        f"{pointer.lstrip('/')} {values[job.id]}" for pointer, values in comparison.fields.items() if job.id in values
-    ]
-    text = ", ".join([f"…{job.id[-8:]}", *own])
-    text = text if len(text) <= LABEL_LENGTH else f"{text[: LABEL_LENGTH - 1]}…"
-    return f"{text} (baseline)" if job is comparison.baseline else text
-
-
-def _title(comparison: Comparison) -> str:
-    count = len(comparison.jobs)
-    title = f"{count:,} job{'s' if count != 1 else ''}"
-    if comparison.points < comparison.epochs:
-        title += f" · {comparison.points:,} of {comparison.epochs:,} epochs shown"
-    return title
+def _numbers(column: Column) -> list[float]:
+    return [math.nan if value is None else value for value in column]
