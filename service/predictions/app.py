@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from http import HTTPStatus
 from typing import Any
 
-import numpy as np
 import orjson
 from starlette.types import Receive, Scope
 
@@ -16,7 +15,7 @@ from service.monitoring.recorder import NATIVE, Recorder
 from service.predictions.answers import predictions_of, render
 from service.predictions.catalogue import Catalogue
 from service.predictions.engine import Engine
-from service.predictions.intake import INLINE_BYTES, Intake
+from service.predictions.intake import INLINE_BYTES, Intake, stacked
 from service.predictions.pictures import Contents, Medium, contents_of, medium_of
 from service.predictions.predictor import Predictor
 from service.predictions.query import parse_query
@@ -61,7 +60,7 @@ class PredictApp(RawApp):
     async def _predict(self, predictor: Predictor, top: int, body: bytes, content_type: bytes) -> bytes:
         contents, executor = await self._read(predictor, body, content_type)
         if executor is None:
-            scores = await self._engine.score(predictor, np.stack(list(contents.pictures)))
+            scores = await self._engine.score(predictor, stacked(list(contents.pictures)))
             return render(predictor, predictions_of(predictor, scores, top))
         loop = asyncio.get_running_loop()
         predictions: list[dict[str, Any]] = []

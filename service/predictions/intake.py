@@ -7,7 +7,7 @@ goes to threads, large bodies and large pictures apart from the rest, so that no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, ParamSpec, TypeVar
@@ -110,4 +110,9 @@ class Intake:
 def next_batch(pictures: Iterator[Tensor], size: int) -> NDArray[Any] | None:
     """The next pictures, decoded, (n, height, width, channels); None after the last."""
     batch = list(islice(pictures, size))
-    return np.stack(batch) if batch else None
+    return stacked(batch) if batch else None
+
+
+def stacked(pictures: Sequence[Tensor]) -> NDArray[Any]:
+    """(n, height, width, channels) of n pictures, at least one. A single one, the usual case, is not copied."""
+    return pictures[0][None] if len(pictures) == 1 else np.stack(pictures)

@@ -17,7 +17,7 @@ from service.monitoring.recorder import Recorder
 from service.predictions.catalogue import Catalogue
 from service.predictions.compression import LEAST_BYTES, accepted, compress
 from service.predictions.engine import Engine
-from service.predictions.intake import INLINE_BYTES, Intake
+from service.predictions.intake import INLINE_BYTES, Intake, stacked
 from service.predictions.pictures import Contents
 from service.predictions.predictor import Predictor, Scores
 from service.problems import HttpError
@@ -68,7 +68,7 @@ class ProtocolApp(RawApp):
             return _joined([await self._engine.score(predictor, images[start : start + size]) for start in starts])
         executor = self._intake.worker(body, images, size)
         if executor is None:
-            return await self._engine.score(predictor, np.stack(list(images.pictures)))
+            return await self._engine.score(predictor, stacked(list(images.pictures)))
         parts: list[Scores] = []
         async with self._intake.decoding.turn(images):
             while (batch := await self._intake.next_batch(images, executor, size)) is not None:
