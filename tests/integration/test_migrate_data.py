@@ -26,16 +26,21 @@ from starlette.testclient import TestClient
 from cli.moving import SIGNALLED
 from core.artifacts import open_store
 from core.database import Database
+from core.donors import no_donors
 from core.repositories.checkpoints import Checkpoint
+from core.repositories.studies import create_study
 from core.repositories.task_attempts import claim_task, finish_task
 from core.repositories.tasks import NewTask, create_task
 from core.repositories.views import claim_view_name
 from core.settings import Settings
 from core.states import State as JobState
-from core.tables import LOCAL_TENANT, DatasetRow, EventRow, JobRow, TrafficRow, utc_now
+from core.tables import LOCAL_TENANT, DatasetRow, EventRow, JobRow, StudyRunRow, TrafficRow, utc_now
+from core.validation import builtin_dataset
 from migrations.data import CannotMove, State, main, move
 from migrations.data_rows import TABLES
 from service.app import create_app
+from service.studies.checking import check_study
+from service.studies.submission import new_study
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -91,6 +96,7 @@ def used_folder(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path)
             publish(database, open_store(settings), model)
         _pause_with_checkpoint(Place(settings, database))
         _predict_batches(Place(settings, database))
+        _begin_a_study(Place(settings, database))
         rows.submit(database, tags={"course": "cv"})
     return settings.data_dir
 
@@ -141,6 +147,17 @@ def _predict_batches(place: Place) -> None:
         create_task(session, LOCAL_TENANT, NewTask("batch_prediction", {}, None, (upload,), "waiting"), None)
         traffic = {"name": "digits.lenet", "version": 1, "process": "api", "data": {}, "updated_at": utc_now()}
         session.add(TrafficRow(tenant_id=LOCAL_TENANT, **traffic))
+
+
+def _begin_a_study(place: Place) -> None:
+    """With a job of its first run."""
+    base = {"dataset": "digits", "architecture": "lenet", "epochs": 2}
+    body = {"name": "which?", "base": base, "space": {"batch_size": [32, 64]}, "seeds": 2}
+    checked = check_study(body, builtin_dataset, no_donors, lambda _: True)
+    job = rows.submit(place.database)
+    with place.database.transaction() as session:
+        study = create_study(session, LOCAL_TENANT, new_study(checked), None)
+        session.get_one(StudyRunRow, (study.id, 1, 0)).job_id = job
 
 
 @pytest.fixture(params=("postgres-s3", pytest.param("sqlite-folder", marks=pytest.mark.long)))
@@ -258,7 +275,7 @@ class TestFiles:
 class TestRefusals:
     def test_a_target_with_rows(self, laptop: Place, cluster: Place) -> None:
         moved(laptop, cluster)
-        with pytest.raises(CannotMove, match=r"has rows already .*jobs 4"):
+        with pytest.raises(CannotMove, match=r"has rows already .*jobs 5"):
             moved(laptop, cluster)
 
     def test_a_source_with_a_running_job(self, laptop: Place, cluster: Place) -> None:
