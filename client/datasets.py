@@ -25,23 +25,26 @@ OnProgress = Callable[[int, int], None]
 """Told bytes sent and bytes in all; after a broken connection the count starts again."""
 
 
-class Datasets:
-    """A server's datasets."""
+class DatasetRequests:
+    """The part of a Client that is about datasets."""
 
-    def __init__(self, connection: Connection, pause: Callable[[float], None]) -> None:
-        self._connection = connection
-        self._pause = pause
+    _connection: Connection
+    _pause: Callable[[float], None]
 
-    def upload(
+    def add_dataset(
         self,
         name: str,
         files: Sequence[Path],
         *,
-        on_corrupt: Literal["reject", "skip"] | None,
-        labels: Literal["fine", "coarse"] | None,
-        on_progress: OnProgress | None,
+        on_corrupt: Literal["reject", "skip"] | None = None,
+        labels: Literal["fine", "coarse"] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Dataset:
-        """Sends a form with the files. It may be repeated: the same content under the same name is the same dataset."""
+        """Uploads an archive, an npz or TFRecord shards, straight from disk. The import goes on after the answer.
+
+        `labels` chooses those of a CIFAR-100 archive; `on_progress` hears of bytes sent and bytes in all. Sending the
+        same files under the same name again gives the same dataset. Raises OSError for files that cannot be read.
+        """
         if not files:
             raise ValueError("name at least one file to upload")
         fields = {"name": name, "on_corrupt": on_corrupt, "labels": labels}
@@ -56,31 +59,36 @@ class Datasets:
         return Dataset.parse(answer)
 
     def add_builtin(self, name: str) -> Dataset:
+        """Has a built-in dataset imported, such as cifar100."""
         content = json.dumps({"builtin": name}).encode()
         headers = {"Content-Type": "application/json"}
         return Dataset.parse(self._connection.json("POST", DATASETS, headers=headers, content=content))
 
-    def get(self, name: str) -> Dataset:
+    def dataset(self, name: str) -> Dataset:
         return Dataset.parse(self._connection.json("GET", _path(name)))
 
-    def list(self, state: DatasetState | None, limit: int | None) -> Iterator[Dataset]:
+    def datasets(self, *, state: DatasetState | None = None, limit: int | None = None) -> Iterator[Dataset]:
+        """Datasets, newest first, page by page; `limit` None means all."""
         return (Dataset.parse(item) for item in listed(self._connection, DATASETS, {"state": state}, limit))
 
-    def events(self, name: str, last_event_id: str | None) -> Iterator[Event]:
+    def dataset_events(self, name: str, last_event_id: str | None = None) -> Iterator[Event]:
+        """How the import goes, until the dataset is READY or REJECTED; resumes as `events` does."""
         stream = EventStream(
             self._connection,
             f"{_path(name)}/events",
             last_event_id,
-            ended=lambda: self.get(name).ended,
+            ended=lambda: self.dataset(name).ended,
             pause=self._pause,
             final=DATASET_END_STATES,
         )
         return iter(stream)
 
-    def wait(self, name: str, timeout: float | None) -> Dataset:
+    def wait_dataset(self, name: str, timeout: float | None = None) -> Dataset:
+        """The dataset once it is READY or REJECTED. Raises TimeoutError after `timeout` seconds, if given."""
         return wait_until_ended(self._connection, _path(name), Dataset.parse, f"dataset {name}", timeout)
 
-    def delete(self, name: str) -> None:
+    def delete_dataset(self, name: str) -> None:
+        """Raises ApiError `dataset_in_use` while a job needs it."""
         self._connection.request("DELETE", _path(name))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from core.errors import Fault
-from core.faults import steps_of
+from core.faults import escaped, steps_of
 from core.jobspec import MOST_EPOCHS, JobSpec
 from core.recipes import RECIPES
 from core.recipes.transfer import TransferOptions, unfreeze_trouble, untrained_trouble
@@ -114,7 +114,7 @@ def _training(spec: JobSpec, labels: Sequence[str]) -> Iterator[Fault]:
     if isinstance(spec.class_weights, dict):
         for label in spec.class_weights:
             if label not in labels:
-                yield Fault(f"/class_weights/{_escaped(label)}", f"there is no class {label!r}", "unknown_class")
+                yield Fault(f"/class_weights/{escaped(label)}", f"there is no class {label!r}", "unknown_class")
         if labels and all(spec.class_weights.get(label, 1.0) == 0 for label in labels):
             yield Fault("/class_weights", "leave nothing to learn: all classes count 0")
     yield from _schedule(spec)
@@ -162,7 +162,3 @@ def _phases(spec: JobSpec) -> Iterator[Fault]:
             yield Fault(pointer, "the base is not frozen")
         elif trouble := unfreeze_trouble(options.base, phase.unfreeze_from):
             yield Fault(pointer, trouble)
-
-
-def _escaped(step: str) -> str:
-    return step.replace("~", "~0").replace("/", "~1")

@@ -41,8 +41,13 @@ def pointer_in(body: Any, location: Sequence[int | str]) -> str:
             here = here[str(step)]
         elif not (isinstance(here, Mapping) and position == len(location) - 1):
             continue
-        steps.append(str(step).replace("~", "~0").replace("/", "~1"))
+        steps.append(escaped(str(step)))
     return "".join(f"/{step}" for step in steps)
+
+
+def escaped(step: str) -> str:
+    """A step as an RFC 6901 pointer has it."""
+    return step.replace("~", "~0").replace("/", "~1")
 
 
 def steps_of(pointer: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from core.faults import steps_of
+from core.faults import escaped, steps_of
 from core.jobspec import JobSpec
 from core.recipes import RECIPES
 from core.studyspec import Budget, Range, StudySpec, Variant, pointer_of
@@ -45,7 +45,7 @@ def points_of(study: StudySpec) -> Iterator[Point]:
     """Every variant of a grid or a list, in order."""
     if study.variants is not None:
         for number, variant in enumerate(study.variants):
-            origins = {pointer_of(path): f"/variants/{number}/set/{_escaped(path)}" for path in variant.set}
+            origins = {pointer_of(path): f"/variants/{number}/set/{escaped(path)}" for path in variant.set}
             settings = {pointer_of(path): value for path, value in variant.set.items()}
             yield Point(variant.name, settings, origins, variant)
         return
@@ -60,7 +60,7 @@ def point_at(study: StudySpec, chosen: Mapping[str, tuple[int | None, Any]]) -> 
     for path, (index, value) in chosen.items():
         pointer = pointer_of(path)
         settings[pointer] = value
-        origins[pointer] = f"/space/{_escaped(path)}" + ("" if index is None else f"/{index}")
+        origins[pointer] = f"/space/{escaped(path)}" + ("" if index is None else f"/{index}")
     return Point(
         " ".join(f"{_last(pointer)}={level_text(value)}" for pointer, value in settings.items()), settings, origins
     )
@@ -195,7 +195,3 @@ def level_text(value: Any) -> str:
 
 def _last(pointer: str) -> str:
     return steps_of(pointer)[-1]
-
-
-def _escaped(path: str) -> str:
-    return path.replace("~", "~0").replace("/", "~1")

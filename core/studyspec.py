@@ -16,7 +16,7 @@ MOST_VARIANTS = 1_000
 MOST_RUNS = 10_000
 """jobs of a study"""
 
-Path = Annotated[str, Field(min_length=1, max_length=200)]
+FieldPath = Annotated[str, Field(min_length=1, max_length=200)]
 """of a field of the job spec: dotted (optimizer.learning_rate) or an RFC 6901 pointer (/optimizer/learning_rate)"""
 
 
@@ -71,7 +71,7 @@ class Variant(Schema):
     """One job spec of an explicit list: the base with some fields set."""
 
     name: Name
-    set: dict[Path, Any] = Field(default_factory=dict, max_length=50)
+    set: dict[FieldPath, Any] = Field(default_factory=dict, max_length=50)
     starts_from: StartsFrom | None = None
     donor: bool = False
     """trained only where another variant starts from it, and left out of the analysis"""
@@ -122,7 +122,7 @@ class StudySpec(Schema):
     """what the study is to answer, for its report"""
     base: dict[str, Any]
     """a job spec; what is no field of the space is as it says"""
-    space: Annotated[dict[Path, Values], Field(min_length=1, max_length=50)] | None = None
+    space: Annotated[dict[FieldPath, Values], Field(min_length=1, max_length=50)] | None = None
     variants: Annotated[list[Variant], Field(min_length=1, max_length=MOST_VARIANTS)] | None = None
     search: Search = Search()
     seeds: (

@@ -12,7 +12,7 @@ from sqlalchemy import Row, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.jobspec import MOST_EPOCHS
-from core.repositories.epochs import plain_rows
+from core.repositories.epochs import mean_speed, plain_rows
 from core.tables import EpochRow, JobRow
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -68,18 +68,14 @@ def find_compared(session: Session, tenant: str, ids: Sequence[str]) -> dict[str
 
 
 def sum_epochs(session: Session, tenant: str, ids: Sequence[str]) -> dict[str, EpochTotals]:
-    """By id, of the jobs that have finished an epoch. One query, and the database adds up.
-
-    Every epoch of a job trains on as many images, so the images a second of all together are the harmonic mean.
-    """
-    inverse = case((EpochRow.images_per_second > 0, 1.0 / EpochRow.images_per_second))
+    """By id, of the jobs that have finished an epoch. One query, and the database adds up."""
     query = (
         select(
             EpochRow.job_id,
             func.count(),
             func.max(EpochRow.epoch),
             func.sum(EpochRow.seconds),
-            func.count(inverse) / func.sum(inverse),
+            mean_speed(),
         )
         .where(EpochRow.tenant_id == tenant, EpochRow.job_id.in_(ids))
         .group_by(EpochRow.job_id)

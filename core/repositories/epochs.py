@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import ColumnElement, Connection, Select, case, delete, func, select
 from sqlalchemy.orm import Session
 
 from core.tables import EpochRow
@@ -67,6 +67,12 @@ def plain_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> Seque
     rows = result.cursor.fetchall() if result.cursor is not None else []
     result.close()
     return rows
+
+
+def mean_speed() -> ColumnElement[Any]:
+    """Images a second over a group of a job's epochs: each trains on as many images, so the harmonic mean of theirs."""
+    inverse = case((EpochRow.images_per_second > 0, 1.0 / EpochRow.images_per_second))
+    return func.count(inverse) / func.sum(inverse)
 
 
 def delete_epochs(session: Session, tenant: str, job_id: str, after: int = 0) -> None:

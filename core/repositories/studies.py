@@ -229,7 +229,6 @@ def cancel_study(session: Session, tenant: str, study_id: str) -> StudyRow:
         raise InvalidTransition(f"the study is {study.state} and cannot be cancelled")
     for _, job in _unfinished(session, study):
         request_cancel(session, tenant, job.id)
-    study.progress = count_runs(session, study)
     study.finished_at = utc_now()
     return _move(session, study, StudyState.CANCELLED, "cancelled")
 
@@ -262,6 +261,7 @@ def _unfinished(session: Session, study: StudyRow) -> Sequence[tuple[StudyRunRow
 
 def _move(session: Session, study: StudyRow, state: StudyState, cause: str) -> StudyRow:
     study.state = state
+    study.progress = count_runs(session, study)
     session.flush()
     announce_study(session, study, cause, actor="client")
     session.refresh(study)

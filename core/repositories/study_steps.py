@@ -15,16 +15,16 @@ from core.states import ENDED, State, StudyState
 from core.tables import JobRow, StudyRow, StudyRunRow, StudyVariantRow, utc_now
 from core.validation import CheckedSpec
 
-GOING = (StudyState.QUEUED, StudyState.RUNNING)
+GOING = (StudyState.QUEUED, StudyState.RUNNING, StudyState.PAUSED)
 
 
 def going_studies(session: Session) -> Sequence[StudyRow]:
-    """Those that may have something to start or to end, of all tenants, oldest first."""
+    """Those that may have something to start, to end or to tell, of all tenants, oldest first."""
     return session.scalars(select(StudyRow).where(StudyRow.state.in_(GOING)).order_by(StudyRow.created_at)).all()
 
 
 def take_study(session: Session, tenant: str, study_id: str) -> StudyRow | None:
-    """The study, held until the transaction ends; None while somebody else holds it, or where it is over or paused."""
+    """The study, held until the transaction ends; None while somebody else holds it, or where it is over."""
     query = select(StudyRow).where(StudyRow.tenant_id == tenant, StudyRow.id == study_id, StudyRow.state.in_(GOING))
     return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
 

@@ -13,6 +13,7 @@ from service.comparisons.fields import differences
 from service.comparisons.sampling import curves_of, describe, sampling_of
 from service.comparisons.selection import Selection
 from service.context import Context
+from service.jobs.reached import reached
 
 
 def compare(context: Context, tenant: str, selection: Selection, *, curves: bool = True) -> Comparison:
@@ -48,16 +49,10 @@ def compare(context: Context, tenant: str, selection: Selection, *, curves: bool
 
 
 def _figures(job: Row[Any], totals: EpochTotals | None) -> Figures:
-    best, evaluation, network = job.best_epoch or {}, job.evaluation or {}, job.network or {}
+    network = job.network or {}
     return Figures(
         epochs=totals.epochs if totals else 0,
-        best_epoch=best.get("epoch"),
-        train_accuracy=best.get("accuracy"),
-        train_loss=best.get("loss"),
-        val_accuracy=best.get("val_accuracy"),
-        val_loss=best.get("val_loss"),
-        test_accuracy=evaluation.get("test_accuracy"),
-        test_loss=evaluation.get("test_loss"),
+        **reached(job.best_epoch, job.evaluation),
         seconds=totals.seconds if totals else None,
         images_per_second=totals.images_per_second if totals else None,
         parameters=network.get("parameters"),

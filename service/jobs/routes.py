@@ -57,7 +57,7 @@ def post_job(
         response.status_code = 200
         return validate_only(context, tenant, body)
     submission = submit_job(context, tenant, body, checked_key(idempotency_key), request_id)
-    response.headers["Location"] = f"/api/v1/jobs/{submission.job_id}"
+    response.headers["Location"] = f"/api/v1/jobs/{submission.id}"
     response.headers["ETag"] = submission.answer["etag"]
     if submission.replayed:
         response.headers["Idempotent-Replayed"] = "true"

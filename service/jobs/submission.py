@@ -32,9 +32,9 @@ log = structlog.get_logger("kerasd.api")
 
 @dataclass(frozen=True)
 class Submission:
-    """What a submit answers with: the new job, or the first answer when its key was seen before."""
+    """What a submit answers with: the new job or study, or the first answer when its key was seen before."""
 
-    job_id: str
+    id: str
     answer: dict[str, Any]
     replayed: bool
 

@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from core.errors import Fault, InvalidInput
+from core.faults import escaped
 from service.predictions.numbers import only_array
 from service.problems import HttpError
 
@@ -82,7 +83,7 @@ def _document_faults(document: Any) -> list[Fault]:
     if not isinstance(document, dict):
         return [Fault("", 'must be an object: {"instances": [...]}')]
     faults = [
-        Fault("/" + name.replace("~", "~0").replace("/", "~1"), "unknown field", "unknown_field")
+        Fault("/" + escaped(name), "unknown field", "unknown_field")
         for name in list(document)[:MOST_FAULTS]
         if name != "instances"
     ]

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from core.errors import Fault
 from core.jobspec import JobSpec
 from core.repositories.datasets import find_dataset
-from core.repositories.studies import get_study
 from core.repositories.submissions import dataset_lookup
 from core.studyspec import StudySpec
 from core.tables import AttemptRow, EvaluationRow, JobRow, StudyRow, StudyRunRow
@@ -52,15 +51,13 @@ def etag_of(session: Session, study: StudyRow) -> str:
     return f'"{study.revision}.{sums[0]}.{sums[1] or 0}"'
 
 
-def read_table(session: Session, tenant: str, study_id: str) -> Table:
-    """Raises StudyNotFound."""
-    figures = load_figures(session, get_study(session, tenant, study_id))
+def read_table(session: Session, study: StudyRow) -> Table:
+    figures = load_figures(session, study)
     return Table(results_of(figures), winners_of(figures))
 
 
-def read_effects(session: Session, tenant: str, study_id: str) -> Effects:
-    """Raises StudyNotFound."""
-    return effects_of(load_figures(session, get_study(session, tenant, study_id)))
+def read_effects(session: Session, study: StudyRow) -> Effects:
+    return effects_of(load_figures(session, study))
 
 
 def read_material(session: Session, study: StudyRow) -> Material:
@@ -71,9 +68,7 @@ def read_material(session: Session, study: StudyRow) -> Material:
     return Material(figures, results, effects_of(figures), curves, _confusion(session, study, figures, results))
 
 
-def read_report(session: Session, tenant: str, study_id: str) -> ReportInput:
-    """Raises StudyNotFound."""
-    study = get_study(session, tenant, study_id)
+def read_report(session: Session, study: StudyRow) -> ReportInput:
     material = read_material(session, study)
     return ReportInput(
         id=study.id,

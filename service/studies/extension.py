@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.errors import Fault, InvalidInput, InvalidTransition
+from core.faults import escaped
 from core.repositories.studies import extend_study, get_study, list_variants, lock_study
 from core.studyspec import Range, StudySpec
 from service.context import Context
@@ -45,7 +46,7 @@ def _extended(spec: StudySpec, wanted: ExtendRequest) -> dict[str, Any]:
             raise InvalidInput("the body has a fault", [Fault("/variants", "the study has a space, not a list")])
         document["variants"] += [variant.model_dump(mode="json") for variant in wanted.variants]
     for path, values in (wanted.space or {}).items():
-        here, present = f"/space/{path.replace('~', '~0').replace('/', '~1')}", (spec.space or {}).get(path)
+        here, present = f"/space/{escaped(path)}", (spec.space or {}).get(path)
         if spec.adaptive:
             detail = "a search keeps its space, since what it has learned is about that; give it more trials, or submit another study"
             raise InvalidInput("the body has a fault", [Fault(here, detail)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import orjson
 
 from core.errors import Fault
+from core.faults import escaped
+from core.jobspec import LARGEST_SEED
 from core.studyspec import MOST_RUNS, MOST_VARIANTS, Range, StudySpec, Variant, combinations, pointer_of
 
 OWN_FIELDS = {"/seed": "say which in `seeds`", "/objective": "a study has one objective; say it in `objective`"}
@@ -18,6 +20,8 @@ def own_faults(spec: StudySpec) -> Iterator[Fault]:
     seeds = spec.all_seeds
     if len(set(seeds)) < len(seeds):
         yield Fault("/seeds", "names a seed twice")
+    if max(seeds) > LARGEST_SEED:
+        yield Fault("/seeds", f"count up to {max(seeds)} from the base's; the largest seed is {LARGEST_SEED}")
     if spec.base.get("objective") is not None and spec.objective is not None:
         yield Fault("/objective", "the base has one too; leave one of them out")
     yield from _faults_of_list(spec.variants) if spec.variants is not None else _faults_of_space(spec)
@@ -39,13 +43,9 @@ def own_faults(spec: StudySpec) -> Iterator[Fault]:
 
 
 def _faults_of_space(spec: StudySpec) -> Iterator[Fault]:
-    pointers: dict[str, str] = {}
+    yield from _faults_of_paths("/space", spec.space or {})
     for path, values in (spec.space or {}).items():
-        here, pointer = f"/space/{path.replace('~', '~0').replace('/', '~1')}", pointer_of(path)
-        yield from _faults_of_path(here, pointer)
-        if pointer in pointers:
-            yield Fault(here, f"sets the same field as {pointers[pointer]}")
-        pointers[pointer] = path
+        here = f"/space/{escaped(path)}"
         if isinstance(values, Range):
             if not spec.adaptive:
                 detail = "a grid needs a list of values; a range is for search.method random or bayesian"
@@ -66,9 +66,7 @@ def _faults_of_list(variants: list[Variant]) -> Iterator[Fault]:
         if variant.name in by_name:
             yield Fault(f"/variants/{number}/name", f"{variant.name!r} is named twice")
         by_name[variant.name] = variant
-        for path in variant.set:
-            escaped = path.replace("~", "~0").replace("/", "~1")
-            yield from _faults_of_path(f"/variants/{number}/set/{escaped}", pointer_of(path))
+        yield from _faults_of_paths(f"/variants/{number}/set", variant.set)
     yield from _faults_of_lending(variants, by_name)
 
 
@@ -90,6 +88,13 @@ def _faults_of_lending(variants: list[Variant], by_name: dict[str, Variant]) -> 
         yield Fault("/variants", "holds only donors: there is nothing to compare")
 
 
-def _faults_of_path(here: str, pointer: str) -> Iterator[Fault]:
-    if pointer in OWN_FIELDS:
-        yield Fault(here, OWN_FIELDS[pointer])
+def _faults_of_paths(where: str, paths: Iterable[str]) -> Iterator[Fault]:
+    """Fields that none may set, or that two paths set."""
+    told: dict[str, str] = {}
+    for path in paths:
+        here, pointer = f"{where}/{escaped(path)}", pointer_of(path)
+        if pointer in OWN_FIELDS:
+            yield Fault(here, OWN_FIELDS[pointer])
+        first = told.setdefault(pointer, path)
+        if first != path:
+            yield Fault(here, f"sets the same field as {first}")

@@ -10,12 +10,14 @@ from sqlalchemy import ColumnElement, Row, case, false, func, select
 from sqlalchemy.orm import Session
 
 from core.objective import Direction, Objective, objective_of
+from core.repositories.epochs import mean_speed
 from core.repositories.events import study_events_after
 from core.repositories.studies import get_study, list_variants
 from core.states import RunState, StudyState
 from core.studyspec import StudySpec
 from core.tables import EpochRow, JobRow, StudyRow, StudyRunRow
 from service.context import Context
+from service.jobs.reached import reached
 from service.studies.figures import RunFigures, StudyFigures, VariantFigures
 from service.studies.schemas import StudyView, view_study
 from service.watching import EVENTS_A_READ, Moment
@@ -100,13 +102,12 @@ def _paces(session: Session, study: StudyRow, objective: Objective, target: floa
     reached: ColumnElement[bool] = false()
     if target is not None:
         reached = metric >= target if objective.direction is Direction.MAX else metric <= target
-    inverse = case((EpochRow.images_per_second > 0, 1.0 / EpochRow.images_per_second))
     found = session.execute(
         select(
             EpochRow.job_id,
             func.count().label("epochs"),
             func.sum(EpochRow.seconds).label("seconds"),
-            (func.count(inverse) / func.sum(inverse)).label("images_per_second"),
+            mean_speed().label("images_per_second"),
             func.min(case((reached, EpochRow.epoch))).label("to_target"),
         )
         .join(StudyRunRow, StudyRunRow.job_id == EpochRow.job_id)
@@ -117,7 +118,6 @@ def _paces(session: Session, study: StudyRow, objective: Objective, target: floa
 
 
 def _figures(run: Row[Any], pace: Row[Any] | None) -> RunFigures:
-    best, evaluation = run.best_epoch or {}, run.evaluation or {}
     return RunFigures(
         seed=run.seed,
         job=run.job_id,
@@ -125,13 +125,7 @@ def _figures(run: Row[Any], pace: Row[Any] | None) -> RunFigures:
         reason=run.reason,
         reused=run.reused,
         epochs=pace.epochs if pace else 0,
-        best_epoch=best.get("epoch"),
-        train_accuracy=best.get("accuracy"),
-        train_loss=best.get("loss"),
-        val_accuracy=best.get("val_accuracy"),
-        val_loss=best.get("val_loss"),
-        test_accuracy=evaluation.get("test_accuracy"),
-        test_loss=evaluation.get("test_loss"),
+        **reached(run.best_epoch, run.evaluation),
         seconds=pace.seconds if pace else None,
         images_per_second=pace.images_per_second if pace else None,
         epochs_to_target=pace.to_target if pace else None,

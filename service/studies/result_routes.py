@@ -48,7 +48,7 @@ def get_results(
         from service.studies.analysis import read_table
         from service.studies.results import as_csv, as_markdown
 
-        table = read_table(session, tenant, study.id)
+        table = read_table(session, study)
         match format_:
             case "csv":
                 return as_csv(table.results), TEXT_TYPES["csv"]
@@ -69,33 +69,26 @@ def get_effects(study_id: str, context: ContextDep, tenant: TenantDep, if_none_m
     def answer(session: Session, study: StudyRow) -> Content:
         from service.studies.analysis import read_effects
 
-        return _json(asdict(read_effects(session, tenant, study.id)))
+        return _json(asdict(read_effects(session, study)))
 
     return _answer(context, tenant, study_id, if_none_match, answer)
 
 
-@router.get("/{study_id}/curves.svg", response_class=Response, responses={200: {"content": {"image/svg+xml": {}}}})
-def get_curves_svg(
+@router.get(
+    "/{study_id}/curves.{kind}",
+    response_class=Response,
+    responses={200: {"content": {"image/svg+xml": {}, "image/png": {}}}},
+)
+def get_curves(
     study_id: str,
+    kind: PictureKind,
     context: ContextDep,
     tenant: TenantDep,
     if_none_match: IfNoneMatch = None,
     architecture: str | None = None,
 ) -> Response:
     """Learning curves by architecture: training solid, validation dashed, bands over seeds."""
-    return _picture(context, tenant, study_id, Picture.CURVES, "svg", architecture, if_none_match)
-
-
-@router.get("/{study_id}/curves.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
-def get_curves_png(
-    study_id: str,
-    context: ContextDep,
-    tenant: TenantDep,
-    if_none_match: IfNoneMatch = None,
-    architecture: str | None = None,
-) -> Response:
-    """Learning curves by architecture: training solid, validation dashed, bands over seeds."""
-    return _picture(context, tenant, study_id, Picture.CURVES, "png", architecture, if_none_match)
+    return _picture(context, tenant, study_id, Picture.CURVES, kind, architecture, if_none_match)
 
 
 @router.get(
@@ -134,7 +127,7 @@ def get_report(
         from service.studies.analysis import read_report
         from service.studies.report import html_report, markdown_report
 
-        report = read_report(session, tenant, study.id)
+        report = read_report(session, study)
         if format_ == "markdown":
             return markdown_report(report), TEXT_TYPES["markdown"]
         return html_report(report), "text/html; charset=utf-8"

@@ -69,7 +69,7 @@ def post_study(
         response.status_code = 200
         return validate_study(context, tenant, body)
     submission = submit_study(context, tenant, body, checked_key(idempotency_key), request_id)
-    response.headers["Location"] = f"/api/v1/studies/{submission.job_id}"
+    response.headers["Location"] = f"/api/v1/studies/{submission.id}"
     response.headers["ETag"] = submission.answer["etag"]
     if submission.replayed:
         response.headers["Idempotent-Replayed"] = "true"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from core.jobspec import Seed
 from core.schema import Schema
 from core.states import RunState, State, StudyState
-from core.studyspec import MOST_SEEDS, MOST_VARIANTS, Path, StudySpec, Values, Variant
+from core.studyspec import MOST_SEEDS, MOST_VARIANTS, FieldPath, StudySpec, Values, Variant
 from core.tables import StudyRow
 
 StudyOrder = Literal["created_at", "-created_at"]
@@ -118,7 +118,7 @@ class ExtendRequest(Schema):
         | None
     ) = None
     """how many there are to be in all, or more of them"""
-    space: dict[Path, Values] | None = None
+    space: dict[FieldPath, Values] | None = None
     """more values of fields that the space has"""
     variants: list[Variant] | None = None
     """more of an explicit list"""

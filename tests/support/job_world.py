@@ -95,7 +95,7 @@ class JobWorld:
 
     def _post(self, body: bytes, key: str | None) -> tuple[str, bool]:
         submission = submit_job(self._context, LOCAL_TENANT, JsonBody(body, json.loads(body)), key, "request-1")
-        return submission.job_id, submission.replayed
+        return submission.id, submission.replayed
 
     def move(
         self,

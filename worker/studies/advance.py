@@ -39,7 +39,7 @@ class Look:
 
 
 def advance(session: Session, tenant: str, study_id: str, settings: Settings) -> Look:
-    """Nothing happens where the study is over or paused, or somebody else is at it."""
+    """Nothing happens where the study is over, or somebody else is at it; a paused one tells how its jobs end or pause."""
     study = take_study(session, tenant, study_id)
     if study is None:
         return Look()
@@ -52,6 +52,10 @@ def advance(session: Session, tenant: str, study_id: str, settings: Settings) ->
         )
         move_study(session, study, StudyState.FAILED, detail, "unreadable")
         return Look()
+    if study.state == StudyState.PAUSED:
+        tell_ends(session, study)
+        _keep_progress(session, study)
+        return Look()
     look = Look([Started(job, None) for job in resume_paused(session, study)])
     trials = Trials(session, study, spec) if spec.adaptive or spec.pruning else None
     if trials is not None and spec.pruning is not None:
@@ -63,12 +67,8 @@ def advance(session: Session, tenant: str, study_id: str, settings: Settings) ->
     if window > 0:
         look.started += Starter(session, study, spec, settings).start(min(window, STARTS_A_LOOK))
     tell_ends(session, study)
-    progress = count_runs(session, study)
+    progress = _keep_progress(session, study)
     look.more = len(look.started) >= STARTS_A_LOOK and progress["waiting"] > 0
-    if progress != study.progress:
-        study.progress = progress
-        study.revision += 1
-        session.flush()
     if study.state == StudyState.QUEUED and (look.started or progress["reused"]):
         move_study(session, study, StudyState.RUNNING, None, "first job started")
     if exhausted and not any(progress[state] for state in OPEN):
@@ -79,10 +79,21 @@ def advance(session: Session, tenant: str, study_id: str, settings: Settings) ->
 def stands_still(session: Session, study: StudyRow) -> bool:
     """Whether a look would find nothing to do: nothing has changed since the last, and there is nothing to start."""
     progress = study.progress
+    if study.state == StudyState.PAUSED:
+        return count_runs(session, study) == progress
     if study.state == StudyState.QUEUED or progress.get("waiting"):
         return False
     # A search asks for trials when one has ended, or when it was given more after all had.
     return any(progress.get(state) for state in OPEN) and count_runs(session, study) == progress
+
+
+def _keep_progress(session: Session, study: StudyRow) -> dict[str, Any]:
+    progress = count_runs(session, study)
+    if progress != study.progress:
+        study.progress = progress
+        study.revision += 1
+        session.flush()
+    return progress
 
 
 def _end(session: Session, study: StudyRow, progress: dict[str, Any], trials: Trials | None) -> None:
