@@ -39,12 +39,15 @@ demo: install ## Start a server, train LeNet on real digits, classify one; ONCE=
 	@$(BIN)/kerasd demo $(if $(ONCE),--once)
 
 # End-to-end tests have the machine to themselves: some of them time what they see.
+# In the order given: xdist would begin with the files that hold most tests, and end with minutes of one slow file on one core.
+ON_BOTH_CORES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: install ## Run all tests; ARGS="tests/unit -k locks" narrows them
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
 	@status=0; \
-	$(BIN)/python -m pytest --junitxml $(RESULTS)/quick.xml --numprocesses 2 --dist loadfile tests/unit tests/integration || status=$$?; \
+	$(BIN)/python -m pytest --junitxml $(RESULTS)/quick.xml $(ON_BOTH_CORES) tests/integration tests/unit || status=$$?; \
 	$(BIN)/python -m pytest --junitxml $(RESULTS)/quick-e2e.xml tests/e2e || status=$$?; \
 	exit $$status
 endif
