@@ -44,6 +44,11 @@ class Network:
         self._input = inputs[0].name
         self._outputs = [outputs[0].name]
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU runs it, whatever the threads."""
+        return bool(self._session.get_providers()[0] == PROVIDERS[0][0])
+
     def logits(self, pixels: Floats) -> Floats:
         """(n, classes) of pixels 0-255, (n, height, width, channels)."""
         result: Floats = self._session.run(self._outputs, {self._input: pixels})[0]

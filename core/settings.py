@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         1 << 30, ge=0, description="memory of the models that an API process keeps loaded, about"
     )
     predict_threads: int | None = Field(
-        None, ge=1, le=1024, description="threads that an API process predicts with; default: one a core, 4 at most"
+        None, ge=1, le=1024, description="cores that an API process predicts with; default: all"
     )
     max_batch: int = Field(64, ge=1, le=1024, description="images that a network runs at once, at most; 1: no batching")
     queues: Annotated[tuple[Queue, ...] | None, NoDecode, BeforeValidator(_listed)] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,18 +17,28 @@ from service.predictions.files import ModelFiles
 from service.predictions.predictor import SLOW_SECONDS, Predictor
 
 MOST_THREADS = 4
+"""of one run: more would mostly wait for one another"""
+
 WARM_RUNS = 5
 
 MEMORY_FACTOR = 1.2
 SESSION_BYTES = 4 << 20
-"""What a loaded version takes: its file's size times the factor, and this for the session and its buffers."""
+"""What a network takes: its file's size times the factor, and this for the session and its buffers."""
+
+
+class Warmed(NamedTuple):
+    """A network for one run at a time, the same for runs side by side, and what one image took the first."""
+
+    network: Network
+    single: Network | None
+    seconds: float
 
 
 class Loader:
     """Reads versions for as many threads as predictions may use. Safe to call from several threads."""
 
     def __init__(self, files: ModelFiles, threads: int | None = None) -> None:
-        """`threads`: of a slow network's run; by default one for each core that this process may use."""
+        """`threads`: as many cores may predict; by default all that this process may use."""
         self._files = files
         self._threads = min(threads or len(os.sched_getaffinity(0)), MOST_THREADS)
 
@@ -38,7 +49,7 @@ class Loader:
         input_shape = (int(shape["height"]), int(shape["width"]), int(shape["channels"]))
         file = self._files.verified(artifact)
         try:
-            network, seconds = self._warm(file, input_shape, len(row.labels))
+            network, single, seconds = self._warm(file, input_shape, len(row.labels))
         except ENGINE_ERRORS as error:
             raise ArtifactCorrupt(f"artifact {artifact.path} cannot be loaded: {error}") from error
         except UnfitError as error:
@@ -56,22 +67,22 @@ class Loader:
             objective=objective_of(row.objective),
             metrics=row.metrics,
             network=network,
+            single=single,
             seconds=seconds,
-            bytes=round(MEMORY_FACTOR * artifact.bytes) + SESSION_BYTES,
+            bytes=(2 if single else 1) * (round(MEMORY_FACTOR * artifact.bytes) + SESSION_BYTES),
         )
 
-    def _warm(self, file: Path, input_shape: tuple[int, int, int], classes: int) -> tuple[Network, float]:
-        """A network that has run, and what one image took. Threads only pay where a run outlasts waking them."""
+    def _warm(self, file: Path, input_shape: tuple[int, int, int], classes: int) -> Warmed:
+        """Networks that have run. Threads only pay where a run outlasts waking them; several runs at once only on cores."""
         network = Network(file, threads=1)
         logits = network.logits(np.zeros((2, *input_shape), np.float32))
         if logits.shape != (2, classes):
             raise UnfitError(f"two images give an output of shape {logits.shape}, not {(2, classes)}")
         seconds = _time(network, input_shape)
-        if seconds > SLOW_SECONDS and self._threads > 1:
-            del network  # or both would be in memory at once
-            network = Network(file, self._threads)
-            seconds = _time(network, input_shape)
-        return network, seconds
+        if seconds <= SLOW_SECONDS or self._threads == 1 or network.on_gpu:
+            return Warmed(network, None, seconds)
+        wide = Network(file, self._threads)
+        return Warmed(wide, network, _time(wide, input_shape))
 
 
 def _time(network: Network, input_shape: tuple[int, int, int]) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
+import numpy as np
 import psutil
 import pytest
 from answering import problem
@@ -27,9 +28,11 @@ from starlette.testclient import TestClient
 from core.artifacts import ArtifactStore, open_store
 from core.database import Database
 from core.images import picture_pixels
-from core.repositories.models import ServableVersion
+from core.repositories.models import ServableVersion, list_best
 from core.settings import Settings
+from core.tables.base import LOCAL_TENANT
 from service.app import create_app
+from service.predictions.files import ModelFiles
 from service.predictions.loading import SESSION_BYTES, Loader
 from service.predictions.predictor import Predictor
 
@@ -236,6 +239,27 @@ class TestLoading:
             for view in ("a", "b", "a", "c", "a", "b"):
                 assert serving(api, view) == 1
         assert [name.removesuffix(".lenet") for name, _ in loads] == ["a", "b", "c", "b"]
+
+    @pytest.mark.parametrize(("threads", "networks"), [(1, 1), (2, 2)])
+    def test_a_slow_one_has_a_network_for_runs_side_by_side(
+        self,
+        settings: Settings,
+        database: Database,
+        store: ArtifactStore,
+        monkeypatch: pytest.MonkeyPatch,
+        threads: int,
+        networks: int,
+    ) -> None:
+        monkeypatch.setattr("service.predictions.loading.SLOW_SECONDS", -1.0)
+        publish(database, store)
+        with database.snapshot() as session:
+            (servable,) = list_best(session, LOCAL_TENANT)
+        predictor = Loader(ModelFiles(store, settings.cache, 1 << 30), threads).load(servable)
+        assert predictor.bytes // SESSION_BYTES == networks
+        pictures = np.stack([np.full((SIDE, SIDE, 1), value, np.uint8) for value in (0, 255)])
+        expected = predictor.score(pictures)
+        for scores in (predictor.score_single(pictures), predictor.score(pictures[:1])):
+            np.testing.assert_allclose(scores.logits, expected.logits[: len(scores.logits)], atol=1e-5)
 
     def test_one_model_may_take_more_than_all_may(
         self, settings: Settings, database: Database, store: ArtifactStore, loads: list[tuple[str, int]]

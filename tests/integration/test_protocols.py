@@ -220,8 +220,9 @@ class TestTrouble:
         )
         with TestClient(create_app(chosen)) as api:
             with monkeypatch.context() as full:
-                for name, value in (("SLOW_SECONDS", -1.0), ("LEAST_QUEUE", 0), ("LONGEST_QUEUE_SECONDS", -1.0)):
-                    full.setattr(f"service.predictions.engine.{name}", value)
+                full.setattr("service.predictions.engine.SLOW_SECONDS", -1.0)
+                full.setattr("service.predictions.lane.LEAST_QUEUE", 0)
+                full.setattr("service.predictions.lane.LONGEST_QUEUE_SECONDS", -1.0)
                 for path, document in asked:
                     answer = api.post(path, json=document)
                     refused(answer, 429, "try again")

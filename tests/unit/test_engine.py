@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,7 +16,8 @@ from networks import LABELS, SIDE, brightness_network
 
 from core.inference import Floats, Network
 from core.objective import Direction, Objective
-from service.predictions.engine import LEAST_QUEUE, Engine
+from service.predictions.engine import Engine
+from service.predictions.lane import LEAST_QUEUE, SIDE_BY_SIDE_FROM
 from service.predictions.predictor import Predictor, Scores
 from service.problems import HttpError
 
@@ -77,6 +79,7 @@ def predictor(held: HeldNetwork) -> Predictor:
         objective=Objective("val_accuracy", Direction.MAX),
         metrics={},
         network=held,
+        single=None,
         seconds=SLOW,
         bytes=1,
     )
@@ -90,11 +93,13 @@ def bright(scores: Scores) -> list[bool]:
     return [LABELS[index] == "bright" for index in scores.logits.argmax(axis=1)]
 
 
-def with_engine(work: Callable[[Engine, Runs], Awaitable[None]], most_in_batch: int = 32) -> Runs:
+def with_engine(
+    work: Callable[[Engine, Runs], Awaitable[None]], most_in_batch: int = 32, threads: int | None = None
+) -> Runs:
     runs = Runs()
 
     async def main() -> None:
-        engine = Engine(most_in_batch, [runs])
+        engine = Engine(most_in_batch, [runs], threads)
         await work(engine, runs)
         engine.close()
 
@@ -198,6 +203,125 @@ class TestSlowNetwork:
             assert bright(await stays) == [True]
 
         with_engine(work)
+
+
+class TestSideBySide:
+    """`held` is the network with all threads, `single` the one with one thread a run; three of those may run at once."""
+
+    @pytest.fixture
+    def single(self, file: Path) -> HeldNetwork:
+        return HeldNetwork(file)
+
+    @pytest.fixture
+    def both(self, predictor: Predictor, single: HeldNetwork) -> Predictor:
+        return replace(predictor, single=single)
+
+    def test_what_waits_is_divided_among_the_cores(
+        self, both: Predictor, held: HeldNetwork, single: HeldNetwork
+    ) -> None:
+        async def work(engine: Engine, runs: Runs) -> None:
+            first = engine.score(both, picture(0))
+            await begun(held)
+            later = [engine.score(both, picture(255 * (number % 2))) for number in range(SIDE_BY_SIDE_FROM + 2)]
+            held.let_go.release()
+            for _ in range(3):
+                await begun(single)
+            assert engine.queued() == {both: 0}
+            single.let_go.release(3)
+            assert [bright(await each) for each in [first, *later]] == [[False], *[[False], [True]] * 9]
+
+        assert with_engine(work, threads=3).sizes == [(1, 1), (6, 6), (6, 6), (6, 6)]
+
+    def test_together_they_run_as_many_images_as_one_run_may(
+        self, both: Predictor, held: HeldNetwork, single: HeldNetwork
+    ) -> None:
+        async def work(engine: Engine, runs: Runs) -> None:
+            first = engine.score(both, picture(0))
+            await begun(held)
+            later = [engine.score(both, picture(0)) for _ in range(40)]
+            held.let_go.release()
+            for _ in range(3):
+                await begun(single)
+            assert engine.queued() == {both: 10}
+            single.let_go.release(4)
+            await asyncio.gather(first, *later)
+
+        assert with_engine(work, threads=3).sizes == [(1, 1), (10, 10), (10, 10), (10, 10), (10, 10)]
+
+    @pytest.mark.parametrize("pictures", [[1] * (SIDE_BY_SIDE_FROM - 1), [16, 16]], ids=["few", "few requests"])
+    def test_too_little_for_all_cores_is_one_run(
+        self, both: Predictor, held: HeldNetwork, single: HeldNetwork, pictures: list[int]
+    ) -> None:
+        async def work(engine: Engine, runs: Runs) -> None:
+            held.let_go.release()
+            await asyncio.gather(*(engine.score(both, picture(0, count)) for count in pictures))
+            assert engine.queued() == {}
+
+        assert with_engine(work, threads=3).sizes == [(sum(pictures), len(pictures))]
+
+    def test_a_small_batch_beside_others_runs_when_no_more_comes(
+        self, both: Predictor, held: HeldNetwork, single: HeldNetwork
+    ) -> None:
+        async def work(engine: Engine, runs: Runs) -> None:
+            requests = [engine.score(both, picture(0)) for _ in range(30)]
+            for _ in range(3):
+                await begun(single)
+            single.let_go.release()
+            await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+            requests += [engine.score(both, picture(0)) for _ in range(2)]
+            await begun(single)  # though the others go on
+            single.let_go.release(3)
+            await asyncio.gather(*requests)
+
+        sizes = with_engine(work, threads=3).sizes
+        assert sizes[0] == (10, 10)
+        assert sorted(sizes) == [(2, 2), (10, 10), (10, 10), (10, 10)]
+
+    def test_an_error_reaches_its_own_run_alone(self, both: Predictor, held: HeldNetwork, single: HeldNetwork) -> None:
+        async def work(engine: Engine, runs: Runs) -> None:
+            single.error = RuntimeError("no memory")
+            requests = [engine.score(both, picture(255)) for _ in range(30)]
+            for _ in range(3):
+                await begun(single)
+            single.let_go.release()
+            failed, others = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+            while len(failed) < 10:
+                failed, others = await asyncio.wait(requests, timeout=0.01)
+            assert {str(each.exception()) for each in failed} == {"no memory"}
+            single.error = None
+            single.let_go.release(2)
+            assert [bright(await each) for each in others] == [[True]] * 20
+
+        assert with_engine(work, threads=3).sizes == [(10, 10), (10, 10)]
+
+    @pytest.mark.parametrize("divided", [False, True], ids=["the machine's", "a part of it"])
+    def test_each_keeps_to_a_core_unless_the_machine_is_divided(
+        self, file: Path, predictor: Predictor, held: HeldNetwork, divided: bool
+    ) -> None:
+        allowed = os.sched_getaffinity(0)
+        seen: list[set[int]] = []
+
+        class Watched(HeldNetwork):
+            def logits(self, pixels: Floats) -> Floats:
+                seen.append(os.sched_getaffinity(0))
+                return super().logits(pixels)
+
+        both = replace(predictor, single=(single := Watched(file)))
+        count = len(allowed) + divided
+
+        async def work(engine: Engine, runs: Runs) -> None:
+            requests = [engine.score(both, picture(0)) for _ in range(4 * SIDE_BY_SIDE_FROM)]
+            for _ in range(count):
+                await begun(single)
+            single.let_go.release(len(requests))
+            held.let_go.release()  # for what did not fit into the runs
+            await asyncio.gather(*requests)
+
+        with_engine(work, most_in_batch=64, threads=count)
+        assert set(map(frozenset, seen)) == (
+            {frozenset(allowed)} if divided else {frozenset({core}) for core in allowed}
+        )
+        assert os.sched_getaffinity(0) == allowed
 
 
 class TestFastNetwork:
