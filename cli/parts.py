@@ -33,3 +33,6 @@ def migrate() -> NoReturn:
 def _become(module: str) -> NoReturn:
     sys.stdout.flush()
     os.execv(sys.executable, part_command(module))  # noqa: S606  (no shell is wanted)
+
+
+PARTS = {"api": api, "worker": worker, "migrate": migrate}

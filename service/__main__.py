@@ -6,7 +6,7 @@ import gc
 
 if __name__ == "__main__":
     # A sixth of the time until the API is ready would go into collecting what imports leave. It is enabled again, with
-    # other thresholds, by tune_garbage_collector.
+    # other thresholds, by tune_interpreter.
     gc.disable()
     from service.server import main
 

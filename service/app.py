@@ -135,6 +135,7 @@ def _control_plane(
     app.state.catalogue = catalogue
     app.state.explainer = explainer
     for router in (
+        operations,  # first: FastAPI builds routes as requests pass them by, all of them before /readyz could be answered
         jobs,
         job_moves,
         job_results,
@@ -149,7 +150,6 @@ def _control_plane(
         studies,
         comparisons,
         study_results,
-        operations,
     ):
         app.include_router(router)
     document(app, {**PREDICT_PATHS, **PROTOCOL_PATHS})

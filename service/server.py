@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from core.logs import configure_logging
 from core.settings import Settings
 from service.app import create_app
-from service.predictions.app import tune_garbage_collector
+from service.interpreter import tune_interpreter
 from service.protocol import LimitedHttpProtocol
 
 SHUTDOWN_SECONDS = 3
@@ -57,7 +57,7 @@ def main() -> None:
         lifespan="on",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    tune_garbage_collector()
+    tune_interpreter()
     structlog.get_logger("kerasd.api").info("the API starts", database=settings.database.split("@")[-1])
     # Not uvicorn's own fd option: it takes the socket for a unix one and leaves Nagle's algorithm on, which with delayed
     # acknowledgements makes every small answer wait 40 ms.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session, defer
@@ -25,7 +26,7 @@ class ServableVersion:
 
 def list_best(session: Session, tenant: str) -> Sequence[ServableVersion]:
     """The version that predictions use, for each model."""
-    rows = session.execute(_best_versions(tenant).order_by(ModelVersionRow.name))
+    rows = session.execute(_best_by_name(tenant))
     return [ServableVersion(version, artifact) for version, artifact in rows]
 
 
@@ -100,6 +101,12 @@ def get_evaluation(session: Session, tenant: str, job_id: str) -> EvaluationRow 
     return session.scalars(
         select(EvaluationRow).where(EvaluationRow.tenant_id == tenant, EvaluationRow.job_id == job_id)
     ).one_or_none()
+
+
+@cache
+def _best_by_name(tenant: str) -> Select[ModelVersionRow, ArtifactRow]:
+    """Built once: services ask twice a second, and building it takes a third of asking."""
+    return _best_versions(tenant).order_by(ModelVersionRow.name)
 
 
 def _best_versions(tenant: str) -> Select[ModelVersionRow, ArtifactRow]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from concurrent.futures import Executor
 from http import HTTPStatus
 from typing import Any
@@ -23,8 +22,6 @@ from service.problems import MEDIA_TYPE, HttpError
 from service.raw import Answer, Header, MethodNotAllowed, RawApp, Refusal, Request
 
 PREFIX = "/api/v1/predict/"
-
-COLLECT_AFTER = (50_000, 20, 100)
 
 _PROBLEM: Header = (b"content-type", MEDIA_TYPE.encode())
 
@@ -87,16 +84,3 @@ class PredictApp(RawApp):
             return contents, self._intake.worker(body, contents, batch=0)
         contents = await self._intake.work(body, contents_of, *described)
         return contents, self._intake.worker(body, contents, self._engine.batch(predictor))
-
-
-def tune_garbage_collector() -> None:
-    """Makes the garbage collector stay out of the way of requests; call it once everything is imported and built.
-
-    A full collection walks every object that the imports left behind, tens of milliseconds in which nobody is
-    answered: freezing them and collecting seldom took a JSON prediction's 99th percentile from 35 to 6 ms and gave a
-    third more requests/s (a raw ASGI endpoint against plain routes, LeNet, 8 connections). Nothing is collected before:
-    that takes 0.13 s of the time until the API is ready, and frees 1,400 objects.
-    """
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-    gc.enable()

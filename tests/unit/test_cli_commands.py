@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.failures import INVALID
 from cli.main import COMMANDS, run
 
 KERASD = Path(sys.executable).with_name("kerasd")
@@ -160,6 +161,23 @@ class TestImports:
             "psutil",
         }
         assert heavy.isdisjoint(loaded)
+
+    @pytest.mark.parametrize(("part", "module"), [("api", "service"), ("worker", "worker"), ("migrate", "migrations")])
+    def test_a_part_begins_without_the_command_line(self, part: str, module: str) -> None:
+        assert part in [name for name, *_ in COMMANDS]
+        code = "import os, sys; os.execv = lambda *a: sys.exit(print(a[1][-1], *sys.modules))"
+        code += f"; sys.argv = ['kerasd', '{part}']; from cli.entry import main; main()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        begun, *loaded = done.stdout.split()
+        assert begun == module
+        assert "cyclopts" not in loaded
+
+    @pytest.mark.parametrize("arguments", [["api", "--help"], ["worker", "--no-such"], ["up", "--help"]])
+    def test_anything_else_is_read(self, arguments: list[str]) -> None:
+        kerasd = [str(Path(sys.executable).parent / "kerasd"), *arguments]
+        done = subprocess.run(kerasd, capture_output=True, text=True, check=False)
+        assert done.returncode == (INVALID if "--no-such" in arguments else 0)
+        assert ("Usage" if done.returncode == 0 else "--no-such") in done.stdout + done.stderr
 
     def test_doctor_does_not_import_tensorflow(self) -> None:
         code = "import sys; from cli.main import run; run(['doctor', '--json']); print('tensorflow' in sys.modules)"
