@@ -100,11 +100,12 @@ def peers_python() -> Path:
 def wait_for(url: str, seconds: float = 120.0) -> None:
     """Returns once the server answers anything but 503."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if httpx2.get(url, timeout=2).status_code != 503:
-                return
-        except httpx2.TransportError:
-            pass
-        time.sleep(0.05)
+    with httpx2.Client(timeout=2) as http:
+        while time.monotonic() < deadline:
+            try:
+                if http.get(url).status_code != 503:
+                    return
+            except httpx2.TransportError:
+                pass
+            time.sleep(0.01)
     raise TimeoutError(url)
