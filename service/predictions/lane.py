@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from service.predictions.predictor import Predictor, Scores
-from service.predictions.threads import RunThreads
+from service.predictions.threads import MOST_THREADS, RunThreads
 from service.predictions.waiting import Waiting, fail, hand_out, together
 from service.problems import HttpError
 
@@ -51,9 +51,8 @@ class Lane:
     def __init__(self, predictor: Predictor, most_in_batch: int, threads: RunThreads, owner: Owner) -> None:
         self._predictor = predictor
         self._most = most_in_batch
-        self._side_by_side = min(threads.cores, predictor.batch) if predictor.single is not None else 0
-        # All of them together no more than one run: what a run takes of memory grows with its images.
-        self._share = max(1, most_in_batch // max(1, self._side_by_side))
+        self._side_by_side = min(threads.cores, predictor.at_once) if predictor.single is not None else 0
+        self._share = min(most_in_batch, predictor.at_once // max(1, self._side_by_side))
         self._threads = threads
         self._owner = owner
         self._waiting: deque[Waiting] = deque()
@@ -100,9 +99,9 @@ class Lane:
             self._start(min(even, self._share), self._predictor.score_single, self._threads.beside)
 
     def _is_much(self) -> bool:
-        """Whether there is work for every core. Requests are not divided."""
-        enough = self.images >= SIDE_BY_SIDE_FROM and len(self._waiting) >= self._side_by_side
-        return self._side_by_side > 0 and enough
+        """Whether it occupies more cores than one run would. Requests are not divided."""
+        requests = min(self._side_by_side, MOST_THREADS)
+        return self._side_by_side > 0 and self.images >= SIDE_BY_SIDE_FROM and len(self._waiting) >= requests
 
     def _may_grow(self, before: int) -> bool:
         """Whether a batch is small beside those under way and more keeps coming."""

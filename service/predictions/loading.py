@@ -15,9 +15,7 @@ from core.objective import objective_of
 from core.repositories.models import ServableVersion
 from service.predictions.files import ModelFiles
 from service.predictions.predictor import SLOW_SECONDS, Predictor
-
-MOST_THREADS = 4
-"""of one run: more would mostly wait for one another"""
+from service.predictions.threads import MOST_THREADS
 
 WARM_RUNS = 5
 

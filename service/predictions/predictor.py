@@ -15,6 +15,8 @@ SLOW_SECONDS = 0.002
 """for one image: a network slower than this is kept off the event loop, and gets more threads and runs side by side"""
 
 BATCH_BYTES = 8 << 20
+"""of the images in a network's runs, as float32"""
+
 MOST_IN_BATCH = 64
 
 
@@ -58,8 +60,13 @@ class Predictor:
     @property
     def batch(self) -> int:
         """How many images to run at once: enough to be efficient, few enough to bound memory."""
+        return min(MOST_IN_BATCH, self.at_once)
+
+    @property
+    def at_once(self) -> int:
+        """How many images may be in all its runs together: what they take of memory grows with them."""
         height, width, channels = self.input_shape
-        return max(1, min(MOST_IN_BATCH, BATCH_BYTES // (height * width * channels * 4)))
+        return max(1, BATCH_BYTES // (height * width * channels * 4))
 
     def score(self, pixels: NDArray[Any]) -> Scores:
         """Of pixels 0-255, (n, height, width, channels)."""

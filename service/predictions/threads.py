@@ -10,6 +10,9 @@ from queue import SimpleQueue
 RUNS_AT_ONCE = 4
 """of different networks with threads of their own"""
 
+MOST_THREADS = 4
+"""of one run: more would mostly wait for one another"""
+
 
 class RunThreads:
     """For runs that bring threads of their own, and for runs side by side, each on one core."""

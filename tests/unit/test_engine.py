@@ -232,9 +232,12 @@ class TestSideBySide:
 
         assert with_engine(work, threads=3).sizes == [(1, 1), (6, 6), (6, 6), (6, 6)]
 
-    def test_together_they_run_as_many_images_as_one_run_may(
+    def test_together_they_run_as_many_images_as_fit_into_memory(
         self, both: Predictor, held: HeldNetwork, single: HeldNetwork
     ) -> None:
+        both = replace(both, input_shape=(256, 256, 1))
+        assert both.at_once == 32
+
         async def work(engine: Engine, runs: Runs) -> None:
             first = engine.score(both, picture(0))
             await begun(held)
