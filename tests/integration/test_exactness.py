@@ -33,10 +33,11 @@ class TestExactness:
                     "augmentation": {"mixup": 0.4, "contrast": 0.3},
                     "architecture": {"name": "lenet", "batch_norm": True},
                     "loss": {"name": "focal", "label_smoothing": 0.1},
+                    "precision": "float16",
                     "epochs": 4,
                 },
                 ["epoch.after_commit@2"],
-                id="plateau, mixup, batch normalisation, focal loss",
+                id="plateau, mixup, batch normalisation, focal loss, float16 with its loss scale",
             ),
             pytest.param(
                 {
@@ -49,19 +50,15 @@ class TestExactness:
                 id="early stopping in each of two phases, killed at each border",
             ),
             pytest.param(
-                {"augmentation": {"flip": "horizontal", "mode": "doubled"}, "precision": "float16", "epochs": 3},
-                ["epoch.after_commit@1"],
-                id="doubled once, float16 with its loss scale",
-            ),
-            pytest.param(
                 {
                     "dataset": FEWER,
                     "optimizer": {"name": "sgd", "momentum": 0.9, "use_ema": True, "ema_momentum": 0.9},
                     "phases": [{"epochs": 2}, {"epochs": 1, "learning_rate": 1e-3}],
+                    "augmentation": {"flip": "horizontal", "mode": "doubled"},
                     "publish": "last",
                 },
                 ["epoch.after_commit@1", "epoch.after_commit@1"],
-                id="averaged weights, killed within a phase and at its border",
+                id="averaged weights, doubled once, killed within a phase and at its border",
             ),
         ],
     )
