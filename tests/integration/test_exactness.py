@@ -70,8 +70,15 @@ class TestExactness:
         assert same(lab.weights(broken), lab.weights(straight))
         assert lab.row(broken).evaluation == lab.row(straight).evaluation
 
-    def test_phases_of_a_base(self, lab: Laboratory) -> None:
-        """Killed inside and at the border of each phase, while the base is frozen and while part of it learns."""
+    @pytest.mark.parametrize(
+        "crashes",
+        [
+            pytest.param(["epoch.after_commit@2"], id="at the border"),
+            pytest.param(["epoch.after_commit@1"] * 3, id="inside each and at the border", marks=pytest.mark.long),
+        ],
+    )
+    def test_phases_of_a_base(self, lab: Laboratory, crashes: list[str]) -> None:
+        """Killed between the phase in which the base is frozen and the one in which part of it learns, and inside them."""
         untrained = {**SMALL_TRANSFER, "weights": "none", "frozen": False}
         donor = lab.train(dataset=FEWER, architecture=untrained, optimizer="sgd", epochs=1, deterministic=True)
         spec: dict[str, Any] = {
@@ -83,7 +90,8 @@ class TestExactness:
             "deterministic": True,
         }
         straight = lab.train(**spec)
-        broken = lab.train("epoch.after_commit@1", "epoch.after_commit@1", "epoch.after_commit@1", **spec)
+        broken = lab.train(*crashes, **spec)
+        assert lab.row(broken).attempt == len(crashes) + 1
         assert lab.history(broken) == lab.history(straight)
         assert [epoch["phase"] for epoch in lab.history(straight)] == [1, 1, 2, 2]
         assert same(lab.weights(broken), lab.weights(straight))
