@@ -1,6 +1,6 @@
 """Runs networks for all who ask: what waits for the same network at the same time shares its runs.
 
-Nothing is held back to fill a batch. A fast network runs on the event loop when the loop has handed out what it read: a
+Nothing that could run alone is held back to fill a batch. A fast network runs on the event loop when the loop has handed out what it read: a
 thread would cost more than the work, and eight requests at once cost two thirds of eight runs, because weights and code
 stay in the processor's caches. A slow one has a lane, whose runs go on threads. So an idle service answers at once, and
 the busier it is, the larger its batches. Batches of other sizes round differently: the same picture's probabilities can
@@ -12,21 +12,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
-from service.predictions.lane import Lane
+from service.predictions.lane import Lane, Observer
 from service.predictions.predictor import SLOW_SECONDS, Predictor, Scores
 from service.predictions.threads import RunThreads
 from service.predictions.waiting import Waiting, fail, hand_out, together
-
-
-class Observer(Protocol):
-    """Is told of each run, on the event loop."""
-
-    def ran(self, predictor: Predictor, images: NDArray[Any], scores: Scores, requests: int, seconds: float) -> None:
-        """`images` (n, height, width, channels) of so many requests were run at once."""
 
 
 class Engine:

@@ -35,11 +35,15 @@ LULL_SECONDS = 0.001
 """While other runs go on, a small batch grows until nothing has come for so long: clients that were just answered ask again."""
 
 
-class Owner(Protocol):
-    """Is told, on the event loop."""
+class Observer(Protocol):
+    """Is told of each run, on the event loop."""
 
     def ran(self, predictor: Predictor, images: NDArray[Any], scores: Scores, requests: int, seconds: float) -> None:
         """`images` (n, height, width, channels) of so many requests were run at once."""
+
+
+class Owner(Observer, Protocol):
+    """Is told of the lane's end as well."""
 
     def emptied(self, predictor: Predictor) -> None:
         """Nothing waits for it or runs any more."""
