@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import tensorflow as tf
 from core.artifacts import ArtifactStore
 from core.errors import TrainingFailure
 from core.layers import Shape
+from core.parity import parity_of
 from core.repositories.attempts import Attempt
 from core.repositories.donors import WEIGHTS
 from core.repositories.results import StoredArtifact
@@ -26,8 +28,6 @@ from worker.onnx_export import NotCovered, to_onnx
 from worker.weights import write_weights
 
 PARITY_IMAGES = 256
-ABSOLUTE_TOLERANCE = 1e-4
-RELATIVE_TOLERANCE = 1e-5
 LEAST_AGREEMENT = 0.95
 
 
@@ -84,12 +84,10 @@ def check_parity(content: bytes, network: Any, held_out: Images, batch_size: int
     name, pixels = session.get_inputs()[0].name, images.pixels.astype(np.float32)
     batches = [pixels[first : first + batch_size] for first in range(0, len(pixels), batch_size)]
     actual: Logits = np.concatenate([session.run(None, {name: batch})[0] for batch in batches])
-    difference = float(np.max(np.abs(actual - expected)))
-    tolerance = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * float(np.max(np.abs(expected)))
-    if not difference <= tolerance:  # also true for NaN
-        detail = f"the exported network differs from Keras by {difference:.2e} in its logits (at most {tolerance:.2e} is right)"
-        raise TrainingFailure(Reason.ARTIFACT_REJECTED, detail)
-    return {"images": len(images.labels), "max_difference": difference, "tolerance": tolerance}
+    parity = parity_of(actual, expected)
+    if not parity.holds:
+        raise TrainingFailure(Reason.ARTIFACT_REJECTED, f"the exported network differs from Keras {parity}")
+    return {"images": len(images.labels), **asdict(parity)}
 
 
 def store_artifact(store: ArtifactStore, attempt: Attempt, content: bytes) -> StoredArtifact:

@@ -19,6 +19,7 @@ from core.donors import Donor
 from core.errors import TrainingFailure
 from core.failpoints import failpoint
 from core.jobspec import JobSpec
+from core.parity import Parity, parity_of
 from core.recipes.transfer import ModelWeights
 from core.repositories.datasets import stored_dataset
 from core.repositories.donors import find_donor
@@ -34,10 +35,6 @@ Floats = NDArray[np.float32]
 COMPARED_IMAGES = 32
 BLOCK_BYTES = 8 << 20
 
-ABSOLUTE_TOLERANCE = 1e-4
-RELATIVE_TOLERANCE = 1e-5
-"""of logits: as for ONNX. What was measured, of TFLite too, is a hundredth of it."""
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -45,14 +42,6 @@ class Sample:
 
     pixels: Floats
     source: str
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far logits are from those of Keras, and how far they may be."""
-
-    max_difference: float
-    tolerance: float
 
 
 def run_export(assignment: Assignment) -> None:
@@ -72,7 +61,7 @@ def run_export(assignment: Assignment) -> None:
     progress.begin("converting")
     written.write(network, file)
     progress.begin("comparing")
-    agreement = compare(written.run(file, sample.pixels), expected)
+    parity = compare(written.run(file, sample.pixels), expected)
     path = f"{assignment.attempt.folder}/{written.file}"
     with assignment.store.writing(path) as target, file.open("rb") as source:
         while block := source.read(BLOCK_BYTES):
@@ -82,8 +71,8 @@ def run_export(assignment: Assignment) -> None:
         "format": spec["format"],
         "bytes": target.bytes,
         "sha256": target.sha256,
-        "max_difference": agreement.max_difference,
-        "tolerance": agreement.tolerance,
+        "max_difference": parity.max_difference,
+        "tolerance": parity.tolerance,
         "images": len(sample.pixels),
         "compared_on": sample.source,
         "seconds": round(time.monotonic() - started, 3),
@@ -94,15 +83,12 @@ def run_export(assignment: Assignment) -> None:
     print(f"exported {spec['model']} {spec['version']} as {spec['format']}: {target.bytes} bytes", flush=True)
 
 
-def compare(actual: Floats, expected: Floats) -> Agreement:
+def compare(actual: Floats, expected: Floats) -> Parity:
     """Logits of a format and of Keras, (images, classes). Raises TaskFailed when they differ by more than is right."""
-    difference = float(np.max(np.abs(actual - expected)))
-    tolerance = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * float(np.max(np.abs(expected)))
-    if not difference <= tolerance:  # also true for NaN
-        raise TaskFailed(
-            f"the network differs from Keras by {difference:.2e} in its logits (at most {tolerance:.2e} is right)"
-        )
-    return Agreement(difference, tolerance)
+    parity = parity_of(actual, expected)
+    if not parity.holds:
+        raise TaskFailed(f"the network differs from Keras {parity}")
+    return parity
 
 
 def _donor(assignment: Assignment) -> Donor:
