@@ -21,6 +21,10 @@ from service.protocol import LimitedHttpProtocol
 
 SHUTDOWN_SECONDS = 3
 
+ACCEPTED_A_TURN = 8
+"""new connections, at most. uvloop takes one a turn from each listening socket (libuv since 1.45), and a turn in which many
+predictions are answered is long: of 64 clients that came at once the last waited for 64 turns, more than a second."""
+
 
 class Server(uvicorn.Server):
     """Tells `stopping` of the signal to end, so that event streams and long polls do not keep it waiting."""
@@ -61,8 +65,13 @@ def main() -> None:
     structlog.get_logger("kerasd.api").info("the API starts", database=settings.database.split("@")[-1])
     # Not uvicorn's own fd option: it takes the socket for a unix one and leaves Nagle's algorithm on, which with delayed
     # acknowledgements makes every small answer wait 40 ms.
-    handed_over = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
-    Server(config, stopping).run(sockets=handed_over)
+    listener = config.bind_socket() if arguments.fd is None else socket.socket(fileno=arguments.fd)
+    Server(config, stopping).run(sockets=with_duplicates(listener))
+
+
+def with_duplicates(listener: socket.socket) -> list[socket.socket]:
+    """The same socket as often as connections are to be accepted a turn."""
+    return [listener, *(listener.dup() for _ in range(ACCEPTED_A_TURN - 1))]
 
 
 def allow_many_connections() -> None:
