@@ -60,9 +60,9 @@ class Exposition(Collector):
         queued = _gauge("kerasd_queued_images", "Images that wait for a network", VERSION)
         for key, count in self._snapshot.queued.items():
             queued.add_metric(_version(key), count)
-        loaded = _gauge("kerasd_loaded_bytes", "Memory that a loaded model takes, about", VERSION)
-        for key, count in self._snapshot.loaded.items():
-            loaded.add_metric(_version(key), count)
+        loaded = _gauge("kerasd_loaded_bytes", "Memory that a loaded model takes, about", (*VERSION, "device"))
+        for predictor in self._snapshot.loaded:
+            loaded.add_metric((*_version((predictor.name, predictor.version)), predictor.device), predictor.bytes)
         yield from (images, seconds, queued, loaded)
 
     def _drift(self) -> Iterator[Metric]:

@@ -44,7 +44,7 @@ class Monitor:
         """Everything that is counted, at this moment; to be called on the event loop."""
         counts = await run_in_threadpool(self._rows)
         queued = {(predictor.name, predictor.version): count for predictor, count in self._engine.queued().items()}
-        loaded = {(predictor.name, predictor.version): predictor.bytes for predictor in self._catalogue.loaded()}
+        loaded = self._catalogue.loaded()
         return copied(self.recorder, self.control_plane, queued, loaded, self.reporter.drifts, counts)
 
     def _rows(self) -> Counts | None:

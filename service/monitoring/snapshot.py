@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.repositories.counts import Counts
@@ -10,6 +10,7 @@ from service.monitoring.control_plane import Meter, Route
 from service.monitoring.drift import Drift
 from service.monitoring.histogram import Histogram
 from service.monitoring.recorder import Key, Recorder
+from service.predictions.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class Snapshot:
     unresolved: dict[tuple[str, int], int]
     errors: dict[tuple[str, str], int]
     queued: Mapping[Key, int]
-    loaded: Mapping[Key, int]
-    """bytes of memory"""
+    loaded: Sequence[Predictor]
     drifts: Mapping[Key, Drift]
     routes: dict[Route, Histogram]
     statuses: dict[tuple[Route, int], int]
@@ -45,7 +45,7 @@ def copied(
     recorder: Recorder,
     control_plane: Meter,
     queued: Mapping[Key, int],
-    loaded: Mapping[Key, int],
+    loaded: Sequence[Predictor],
     drifts: Mapping[Key, Drift],
     counts: Counts | None,
 ) -> Snapshot:

@@ -146,7 +146,14 @@ class Catalogue:
             return loaded
         predictor = await asyncio.get_running_loop().run_in_executor(self._loads, self._loader.load, servable)
         milliseconds = round(predictor.seconds * 1000, 3)
-        log.info("model loaded", model=key[0], version=key[1], ms=milliseconds, bytes=predictor.bytes)
+        log.info(
+            "model loaded",
+            model=key[0],
+            version=key[1],
+            ms=milliseconds,
+            bytes=predictor.bytes,
+            device=predictor.device,
+        )
         for evicted in self._loaded.add(predictor):
             log.info("model put aside for lack of memory", model=evicted.name, version=evicted.version)
             self._served = self._served.without(evicted)

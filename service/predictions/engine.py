@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from service.predictions.lane import Lane, Observer
-from service.predictions.predictor import SLOW_SECONDS, Predictor, Scores
+from service.predictions.predictor import TURN_SECONDS, Predictor, Scores
 from service.predictions.threads import RunThreads
 from service.predictions.waiting import Waiting, fail, hand_out, together
 
@@ -45,7 +45,7 @@ class Engine:
         """Of pixels 0-255, (n, height, width, channels), n at most `batch`. Raises HttpError (429) when too many wait."""
         loop = asyncio.get_running_loop()
         waiting = Waiting(images, loop.create_future())
-        if len(images) * predictor.seconds > SLOW_SECONDS:
+        if predictor.slow or len(images) * predictor.seconds > TURN_SECONDS:
             lane = self._lanes.get(predictor)
             if lane is None:
                 lane = self._lanes[predictor] = Lane(predictor, self.batch(predictor), self._threads, self)
@@ -73,7 +73,7 @@ class Engine:
             turn = self._turns[predictor] = []
             loop.call_soon(loop.call_soon, self._run_turn, predictor)
         turn.append(waiting)
-        if len(turn) * predictor.seconds >= SLOW_SECONDS or len(turn) >= self.batch(predictor):
+        if len(turn) * predictor.seconds >= TURN_SECONDS or len(turn) >= self.batch(predictor):
             self._run_turn(predictor)
 
     def _run_turn(self, predictor: Predictor) -> None:

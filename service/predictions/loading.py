@@ -14,10 +14,14 @@ from core.inference import ENGINE_ERRORS, Network, UnfitError
 from core.objective import objective_of
 from core.repositories.models import ServableVersion
 from service.predictions.files import ModelFiles
-from service.predictions.predictor import SLOW_SECONDS, Predictor
+from service.predictions.gpu import GpuNetwork, gpu_network
+from service.predictions.predictor import SLOW_SECONDS, Predictor, images_in_batch
 from service.predictions.threads import MOST_THREADS
 
 WARM_RUNS = 5
+
+GPU_FROM_SECONDS = 0.002
+"""for one image on one core: what is faster there would wait longer for a GPU"""
 
 MEMORY_FACTOR = 1.2
 SESSION_BYTES = 4 << 20
@@ -27,9 +31,14 @@ SESSION_BYTES = 4 << 20
 class Warmed(NamedTuple):
     """A network for one run at a time, the same for runs side by side, and what one image took the first."""
 
-    network: Network
+    network: Network | GpuNetwork
     single: Network | None
     seconds: float
+
+    @property
+    def copies(self) -> int:
+        """How many times its weights are in memory."""
+        return 2 if self.single is not None or isinstance(self.network, GpuNetwork) else 1
 
 
 class Loader:
@@ -47,7 +56,7 @@ class Loader:
         input_shape = (int(shape["height"]), int(shape["width"]), int(shape["channels"]))
         file = self._files.verified(artifact)
         try:
-            network, single, seconds = self._warm(file, input_shape, len(row.labels))
+            warmed = self._warm(file, input_shape, len(row.labels))
         except ENGINE_ERRORS as error:
             raise ArtifactCorrupt(f"artifact {artifact.path} cannot be loaded: {error}") from error
         except UnfitError as error:
@@ -64,26 +73,31 @@ class Loader:
             reduced_to=shape.get("reduced_to"),
             objective=objective_of(row.objective),
             metrics=row.metrics,
-            network=network,
-            single=single,
-            seconds=seconds,
-            bytes=(2 if single else 1) * (round(MEMORY_FACTOR * artifact.bytes) + SESSION_BYTES),
+            network=warmed.network,
+            single=warmed.single,
+            seconds=warmed.seconds,
+            bytes=warmed.copies * (round(MEMORY_FACTOR * artifact.bytes) + SESSION_BYTES),
         )
 
     def _warm(self, file: Path, input_shape: tuple[int, int, int], classes: int) -> Warmed:
-        """Networks that have run. Threads only pay where a run outlasts waking them; several runs at once only on cores."""
-        network = Network(file, threads=1)
-        logits = network.logits(np.zeros((2, *input_shape), np.float32))
+        """Networks that have run. More threads and a GPU only pay where a run outlasts waking them."""
+        alone = Network(file, threads=1)
+        noise = np.random.default_rng(0).uniform(0, 255, (2, *input_shape)).astype(np.float32)
+        logits = alone.logits(noise)
         if logits.shape != (2, classes):
             raise UnfitError(f"two images give an output of shape {logits.shape}, not {(2, classes)}")
-        seconds = _time(network, input_shape)
-        if seconds <= SLOW_SECONDS or self._threads == 1 or network.on_gpu:
-            return Warmed(network, None, seconds)
+        seconds = _time(alone, input_shape)
+        if seconds > GPU_FROM_SECONDS:
+            gpu = gpu_network(file, images_in_batch(input_shape), noise, logits)
+            if gpu is not None:
+                return Warmed(gpu, None, _time(gpu, input_shape))
+        if seconds <= SLOW_SECONDS or self._threads == 1:
+            return Warmed(alone, None, seconds)
         wide = Network(file, self._threads)
-        return Warmed(wide, network, _time(wide, input_shape))
+        return Warmed(wide, alone, _time(wide, input_shape))
 
 
-def _time(network: Network, input_shape: tuple[int, int, int]) -> float:
+def _time(network: Network | GpuNetwork, input_shape: tuple[int, int, int]) -> float:
     """Seconds for one image, the fastest of a few runs."""
     image = np.zeros((1, *input_shape), np.float32)
     fastest = float("inf")

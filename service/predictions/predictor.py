@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from core.inference import Floats, Network, softmax
 from core.objective import Objective
+from service.predictions.gpu import GpuNetwork
 
-SLOW_SECONDS = 0.002
-"""for one image: a network slower than this is kept off the event loop, and gets more threads and runs side by side"""
+SLOW_SECONDS = 0.00025
+"""for one image on one core: a network slower than this is kept off the event loop, and gets more threads and runs side by side"""
+
+TURN_SECONDS = 0.002
+"""of faster ones' runs on the event loop at a time"""
 
 BATCH_BYTES = 8 << 20
 """of the images in a network's runs, as float32"""
@@ -49,7 +53,7 @@ class Predictor:
     """longest side of the pictures that it was trained on; larger ones were reduced first"""
     objective: Objective
     metrics: dict[str, Any]
-    network: Network
+    network: Network | GpuNetwork
     single: Network | None
     """the same with one thread a run, for runs side by side; None where there is nothing to gain from them"""
     seconds: float
@@ -59,14 +63,28 @@ class Predictor:
 
     @property
     def batch(self) -> int:
-        """How many images to run at once: enough to be efficient, few enough to bound memory."""
-        return min(MOST_IN_BATCH, self.at_once)
+        """How many images to run at once."""
+        return images_in_batch(self.input_shape)
 
     @property
     def at_once(self) -> int:
         """How many images may be in all its runs together: what they take of memory grows with them."""
-        height, width, channels = self.input_shape
-        return max(1, BATCH_BYTES // (height * width * channels * 4))
+        return images_at_once(self.input_shape)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its runs occupy no core."""
+        return isinstance(self.network, GpuNetwork)
+
+    @property
+    def slow(self) -> bool:
+        """Whether even one image is kept off the event loop. Several threads may have made it fast."""
+        return self.on_gpu or self.single is not None or self.seconds > SLOW_SECONDS
+
+    @property
+    def device(self) -> str:
+        """As logs and metrics name it."""
+        return "gpu" if self.on_gpu else "cpu"
 
     def score(self, pixels: NDArray[Any]) -> Scores:
         """Of pixels 0-255, (n, height, width, channels)."""
@@ -77,6 +95,17 @@ class Predictor:
         return _scores(self.single or self.network, pixels)
 
 
-def _scores(network: Network, pixels: NDArray[Any]) -> Scores:
+def images_at_once(input_shape: tuple[int, int, int]) -> int:
+    """How many of (height, width, channels) keep within the memory that runs may take."""
+    height, width, channels = input_shape
+    return max(1, BATCH_BYTES // (height * width * channels * 4))
+
+
+def images_in_batch(input_shape: tuple[int, int, int]) -> int:
+    """How many to run at once: enough to be efficient, few enough to bound memory."""
+    return min(MOST_IN_BATCH, images_at_once(input_shape))
+
+
+def _scores(network: Network | GpuNetwork, pixels: NDArray[Any]) -> Scores:
     logits = network.logits(pixels.astype(np.float32, copy=False))
     return Scores(logits, softmax(logits))

@@ -129,7 +129,7 @@ class TestMetrics:
         assert value(told["kerasd_batch_images"], "_sum") == 4
         assert value(told["kerasd_run_seconds"], "_count") == 2
         assert not told["kerasd_queued_images"].samples
-        assert value(told["kerasd_loaded_bytes"], model="digits.lenet", version="1") > 0
+        assert value(told["kerasd_loaded_bytes"], model="digits.lenet", version="1", device="cpu") > 0
 
     def test_the_control_plane_is_counted_by_route(self, api: TestClient) -> None:
         for path in ("/api/v1/jobs/a", "/api/v1/jobs/b", "/nothing", "/nothing/either"):

@@ -220,7 +220,7 @@ class TestTrouble:
         )
         with TestClient(create_app(chosen)) as api:
             with monkeypatch.context() as full:
-                full.setattr("service.predictions.engine.SLOW_SECONDS", -1.0)
+                full.setattr("service.predictions.predictor.SLOW_SECONDS", -1.0)
                 full.setattr("service.predictions.lane.LEAST_QUEUE", 0)
                 full.setattr("service.predictions.lane.LONGEST_QUEUE_SECONDS", -1.0)
                 for path, document in asked:

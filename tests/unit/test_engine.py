@@ -17,6 +17,7 @@ from networks import LABELS, SIDE, brightness_network
 from core.inference import Floats, Network
 from core.objective import Direction, Objective
 from service.predictions.engine import Engine
+from service.predictions.gpu import GpuNetwork
 from service.predictions.lane import LEAST_QUEUE, SIDE_BY_SIDE_FROM
 from service.predictions.predictor import Predictor, Scores
 from service.problems import HttpError
@@ -203,6 +204,20 @@ class TestSlowNetwork:
             assert bright(await stays) == [True]
 
         with_engine(work)
+
+
+def test_a_gpu_is_waited_for_on_a_thread_however_fast_it_is(predictor: Predictor, held: HeldNetwork) -> None:
+    on_gpu = replace(predictor, network=GpuNetwork(held, held, predictor.batch), seconds=FAST)
+
+    async def work(engine: Engine, runs: Runs) -> None:
+        first = engine.score(on_gpu, picture(0))
+        await begun(held)
+        later = [engine.score(on_gpu, picture(value)) for value in (255, 0, 255)]
+        held.let_go.release(2)
+        assert bright(await first) == [False]
+        assert [bright(await each) for each in later] == [[True], [False], [True]]
+
+    assert with_engine(work).sizes == [(1, 1), (3, 3)]
 
 
 class TestSideBySide:

@@ -63,8 +63,8 @@ class Classifier:
         file = Path(tempfile.gettempdir()) / "model.onnx"
         assignment.store.fetch(servable.artifact.path, file, servable.artifact.sha256)
         try:
-            # CUDA's libraries would take address space, which is limited where uploads are read.
-            self._network = Network(file, min(len(os.sched_getaffinity(0)), MOST_THREADS), gpu=False)
+            # Not on a GPU: CUDA's libraries would take address space, which is limited where uploads are read.
+            self._network = Network(file, min(len(os.sched_getaffinity(0)), MOST_THREADS))
         except ENGINE_ERRORS as error:
             raise TaskFailed(f"the model cannot be loaded: {error}") from error
         except UnfitError as error:
