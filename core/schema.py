@@ -21,7 +21,10 @@ class Schema(BaseModel):
     class is made, for which the start of the API would have to wait.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True)
+    # Validators are built at their first use: to build all of them takes a twelfth of the API's start.
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True
+    )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
