@@ -1,6 +1,7 @@
 """The API alone: from `kerasd api` to ready, its memory with LeNet loaded, and predictions right after a swap.
 
-Asked for: ready within 1.5 s, under 200 MB, the first prediction after a swap within twice the median.
+Asked for: ready within 1.5 s, under 200 MB, the first prediction after a swap within twice the median. Some predictions take
+longer than that without any swap, because other threads and processes want the cores; so both shares are printed.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from running import environment_of, free_port, running_kerasd, wait_for
 
 from client.client import Client
 
-REPEATS = 5
-SWAPS = 20
+REPEATS = 10
+SWAPS = 100
 BETWEEN_SWAPS = 200
 """predictions, at least"""
 
 
 def main() -> None:
     png = png_of(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
-    console = Console()
+    console = Console(width=150)
     with tempfile.TemporaryDirectory(prefix="kerasd-bench-") as temporary:
         folder = Path(temporary)
         with running_kerasd(folder, **SETTINGS) as client:
@@ -38,11 +39,17 @@ def main() -> None:
         console.print(f"ready: median {statistics.median(seconds):.2f} s, slowest {max(seconds):.2f} s of {REPEATS}")
         console.print(f"resident with LeNet loaded: at most {max(megabytes):.0f} MB")
         with running_kerasd(folder, **SETTINGS) as client:
-            median, firsts = swap(client, names[0], png)
-    console.print(
-        f"predictions: median {median:.2f} ms; the first after each of {len(firsts)} swaps: "
-        f"median {statistics.median(firsts):.2f} ms, slowest {max(firsts):.2f} ms"
-    )
+            every, firsts = swap(client, names[0], png)
+    usual = statistics.median(every)
+    for who, taken in (
+        (f"{len(every):,} predictions", every),
+        (f"the first after each of {len(firsts)} swaps", firsts),
+    ):
+        slow = sum(milliseconds > 2 * usual for milliseconds in taken) / len(taken)
+        console.print(
+            f"{who}: median {statistics.median(taken):.2f} ms, 95 % within {np.quantile(taken, 0.95):.2f} ms; "
+            f"{slow:.1%} over twice the median of all"
+        )
 
 
 def start_once(folder: Path, png: bytes) -> tuple[float, float]:
@@ -64,8 +71,8 @@ def start_once(folder: Path, png: bytes) -> tuple[float, float]:
         process.wait(timeout=30)
 
 
-def swap(client: Client, name: str, png: bytes) -> tuple[float, list[float]]:
-    """Milliseconds of the median prediction, and of the first that each newly served version answered."""
+def swap(client: Client, name: str, png: bytes) -> tuple[list[float], list[float]]:
+    """Milliseconds of predictions, and of those that were the first of a newly served version."""
     every: list[float] = []
     firsts: list[float] = []
     with httpx2.Client() as http:
@@ -79,7 +86,7 @@ def swap(client: Client, name: str, png: bytes) -> tuple[float, list[float]]:
                 milliseconds, answered = post(http, client.url, png)
                 (firsts if answered != version else every).append(milliseconds)
                 since, version = since + 1, answered
-    return statistics.median(every), firsts
+    return every, firsts
 
 
 def post(http: httpx2.Client, url: str, png: bytes) -> tuple[float, int]:

@@ -28,6 +28,9 @@ LOOKS_A_SECOND = 100.0
 LOOKS_AT_ONCE = 400.0
 """so many of a burst all the same: changed images should not have to wait for their turn"""
 
+LOOKS_TOGETHER = 16
+"""so many of a batch, or all of a smaller one: a look at few costs as much"""
+
 WINDOW_SECONDS = 300.0
 SLICE_SECONDS = 15.0
 
@@ -151,6 +154,8 @@ class Recorder:
         due = min(LOOKS_AT_ONCE, figures.looks + (now - figures.looked_at) * LOOKS_A_SECOND)
         figures.looked_at = now
         count = min(int(due), len(images))
+        if count < min(LOOKS_TOGETHER, len(images)):
+            count = 0
         figures.looks = due - count
         if count:
             figures.window.add(pixel_counts(images[:count]), labels[:count])

@@ -13,7 +13,7 @@ def predictions_of(predictor: Predictor, scores: Scores, top: int) -> list[dict[
     """One for each image, with the `top` likeliest labels or as many as there are."""
     labels = predictor.labels
     predictions = []
-    for order, probabilities in zip(scores.ranking()[:, :top].tolist(), scores.probabilities.tolist(), strict=True):
+    for order, probabilities in zip(scores.ranking[:, :top].tolist(), scores.probabilities.tolist(), strict=True):
         ranked = [{"label": labels[index], "probability": probabilities[index]} for index in order]
         predictions.append({**ranked[0], "top": ranked})
     return predictions

@@ -29,11 +29,14 @@ class Scores(NamedTuple):
 
     logits: Floats
     probabilities: Floats
+    ranking: NDArray[np.intp]
+    """for each image the classes' indices, the likeliest first; of equally likely ones, the first in the order"""
 
-    def ranking(self) -> NDArray[np.intp]:
-        """For each image the classes' indices, the likeliest first; of equally likely ones, the first in the order."""
-        result: NDArray[np.intp] = np.argsort(-self.probabilities, axis=1, kind="stable")
-        return result
+
+def scores_of(logits: Floats) -> Scores:
+    """With all that answers need of them: for a whole batch at once it costs little more than for one image."""
+    probabilities = softmax(logits)
+    return Scores(logits, probabilities, np.argsort(-probabilities, axis=1, kind="stable"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,5 +110,4 @@ def images_in_batch(input_shape: tuple[int, int, int]) -> int:
 
 
 def _scores(network: Network | GpuNetwork, pixels: NDArray[Any]) -> Scores:
-    logits = network.logits(pixels.astype(np.float32, copy=False))
-    return Scores(logits, softmax(logits))
+    return scores_of(network.logits(pixels.astype(np.float32, copy=False)))

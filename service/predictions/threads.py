@@ -37,6 +37,10 @@ class RunThreads:
 
 
 def _keep_to_a_core(free: SimpleQueue[int]) -> None:
+    # A batch thread gets its share of the cores, but does not push others aside when it wakes: the event loop, which has
+    # the next batches, answers sooner.
+    with suppress(OSError):  # forbidden here
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     if not free.empty():
         with suppress(OSError):  # taken from this process meanwhile: the thread runs where it may
             os.sched_setaffinity(0, {free.get_nowait()})

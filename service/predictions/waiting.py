@@ -26,11 +26,12 @@ def together(batch: Sequence[Waiting]) -> NDArray[Any]:
 
 def hand_out(batch: Sequence[Waiting], scores: Scores) -> None:
     """Gives each its own."""
+    logits, probabilities, ranking = scores
     start = 0
     for waiting in batch:
         end = start + len(waiting.images)
         if not waiting.future.done():
-            waiting.future.set_result(Scores(scores.logits[start:end], scores.probabilities[start:end]))
+            waiting.future.set_result(Scores(logits[start:end], probabilities[start:end], ranking[start:end]))
         start = end
 
 

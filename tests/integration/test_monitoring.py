@@ -22,7 +22,6 @@ from structlog.testing import capture_logs
 
 from core.artifacts import ArtifactStore, open_store
 from core.database import Database
-from core.inference import softmax
 from core.repositories.traffic import FORGOTTEN_AFTER
 from core.settings import Settings
 from core.tables import LOCAL_TENANT, ModelVersionRow, TrafficRow, utc_now
@@ -30,7 +29,7 @@ from service.app import create_app
 from service.monitoring.drift import Verdict
 from service.monitoring.recorder import LOOKS_AT_ONCE, SLICE_SECONDS, WINDOW_SECONDS, Recorder
 from service.monitoring.reporting import Reporter
-from service.predictions.predictor import Scores
+from service.predictions.predictor import scores_of
 from worker.datasets.images import MemoryImages
 from worker.reference import reference_statistics
 
@@ -172,7 +171,7 @@ def asked(recorder: Recorder, *images: Any) -> None:
     for image in images:
         pixels = np.broadcast_to(np.asarray(image, np.uint8), (SIDE, SIDE))[None, ..., None]
         logits = np.array([[127.5 - pixels.mean(), pixels.mean() - 127.5]], np.float32)
-        recorder.ran(Stub(), pixels, Scores(logits, softmax(logits)), 1, 0.001)  # type: ignore[arg-type]
+        recorder.ran(Stub(), pixels, scores_of(logits), 1, 0.001)  # type: ignore[arg-type]
         recorder.answered("/v2", Stub(), 200, None, 0.002)  # type: ignore[arg-type]
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.inference import softmax
 from service.monitoring.histogram import COARSE_SECONDS, SECONDS, Histogram, cumulative, quantile
 from service.monitoring.recorder import LOOKS_A_SECOND, LOOKS_AT_ONCE, MOST_VERSIONS, Recorder
-from service.predictions.predictor import Scores
+from service.predictions.predictor import scores_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Clock:
 
 def run(recorder: Recorder, images: int, predictor: Any = Stub()) -> None:
     logits = np.zeros((images, 2), np.float32)
-    recorder.ran(predictor, np.zeros((images, 2, 2, 1), np.uint8), Scores(logits, softmax(logits)), 1, 0.001)
+    recorder.ran(predictor, np.zeros((images, 2, 2, 1), np.uint8), scores_of(logits), 1, 0.001)
 
 
 class TestHistogram:
