@@ -17,13 +17,18 @@ from starlette.testclient import TestClient
 
 from core.artifacts import ArtifactStore, open_store
 from core.database import Database
-from core.inference import Floats, Network
+from core.inference import Floats, Network, can_use_gpus
 from core.parity import parity_of
 from core.settings import Settings
 from migrations.schema import upgrade
 from service.app import create_app
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not can_use_gpus(), reason="ONNX Runtime is the build for processors; the gpu extra brings the other"
+    ),
+]
 
 SHAPE = (32, 32, 3)
 LABELS = [str(number) for number in range(10)]
