@@ -2,8 +2,8 @@
 
 Asked for: at least 1.5 times the requests/s of the same server without micro-batching, at least 0.85 of the images/s that
 the engine makes in batches of 32 without HTTP, and no more latency than without when one client asks. A binary tensor is
-what the engine takes; a PNG has to be decoded as well. All sides take turns, because the machine's speed drifts; what is
-printed are medians.
+what the engine takes; a PNG has to be decoded as well. For machines without a GPU: the engine alone is on the CPU. All sides
+take turns, because the machine's speed drifts; what is printed are medians.
 """
 
 from __future__ import annotations

@@ -43,9 +43,8 @@ class Network:
         # Small pieces of work: a thread whose core is taken away for a while keeps the others from waiting.
         options.add_session_config_entry("session.dynamic_block_base", "4")
         providers = [CUDA, "CPUExecutionProvider"] if gpu else ["CPUExecutionProvider"]
-        # A GPU that cannot be used is an error, not lines on the terminal; one that fails later is replaced by the CPU.
+        # A GPU that cannot be used is an error, not lines on the terminal and a session on the CPU.
         self._session = onnxruntime.InferenceSession(str(file), options, providers=providers, enable_fallback=0)
-        self._session.enable_fallback()
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
             raise UnfitError("it must have one float32 input and one output")
@@ -54,7 +53,7 @@ class Network:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a GPU runs it, whatever the threads."""
+        """Whether a GPU runs it."""
         return bool(self._session.get_providers()[0] == CUDA[0])
 
     def logits(self, pixels: Floats) -> Floats:

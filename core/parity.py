@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 ABSOLUTE_TOLERANCE = 1e-4
 RELATIVE_TOLERANCE = 1e-5
-"""of the largest expected logit; what was measured, of TFLite and of GPUs too, is a hundredth of both"""
+"""of the largest expected logit; what was measured, of TFLite and of a GPU too, is a hundredth to a tenth of what both allow"""
 
 
 @dataclass(frozen=True)

@@ -63,10 +63,29 @@ def main() -> None:
     )
     tune_interpreter()
     structlog.get_logger("kerasd.api").info("the API starts", database=settings.database.split("@")[-1])
-    # Not uvicorn's own fd option: it takes the socket for a unix one and leaves Nagle's algorithm on, which with delayed
+    # Not uvicorn's own fd option: that takes the socket for a unix one and leaves Nagle's algorithm on, which with delayed
     # acknowledgements makes every small answer wait 40 ms.
-    listener = config.bind_socket() if arguments.fd is None else socket.socket(fileno=arguments.fd)
-    Server(config, stopping).run(sockets=with_duplicates(listener))
+    handed_over = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
+    listeners = handed_over or bound(settings.host, settings.port)
+    Server(config, stopping).run(sockets=[each for listener in listeners for each in with_duplicates(listener)])
+
+
+def bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host, which does not listen yet. Ends the process when one is taken."""
+    sockets = []
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            listener = socket.socket(family, kind, protocol)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+    except OSError as error:
+        sys.exit(f"kerasd: the API cannot use port {port} of {host}: {error}")
+    return sockets
 
 
 def with_duplicates(listener: socket.socket) -> list[socket.socket]:

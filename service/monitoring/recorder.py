@@ -29,7 +29,7 @@ LOOKS_AT_ONCE = 400.0
 """so many of a burst all the same: changed images should not have to wait for their turn"""
 
 LOOKS_TOGETHER = 16
-"""so many of a batch, or all of a smaller one: a look at few costs as much"""
+"""so many are due before any is looked at again: in a large batch a look at few costs as much"""
 
 WINDOW_SECONDS = 300.0
 SLICE_SECONDS = 15.0
@@ -60,6 +60,7 @@ class VersionFigures:
         self.window = Window(predictor.input_shape[2])
         self.looks = LOOKS_AT_ONCE
         self.looked_at = float("-inf")
+        self.looking = False
         self.past: deque[Slice] = deque()
         """what had been counted at moments of the last minutes, the oldest first"""
 
@@ -149,14 +150,14 @@ class Recorder:
         return figures
 
     def _look(self, figures: VersionFigures, images: NDArray[Any], labels: NDArray[np.int64]) -> None:
-        """At as many of the images as are due."""
+        """At as many of the images as are due, once so many are that a look pays."""
         now = self._clock()
         due = min(LOOKS_AT_ONCE, figures.looks + (now - figures.looked_at) * LOOKS_A_SECOND)
         figures.looked_at = now
-        count = min(int(due), len(images))
-        if count < min(LOOKS_TOGETHER, len(images)):
-            count = 0
+        looking = figures.looking or due >= LOOKS_TOGETHER
+        count = min(int(due), len(images)) if looking else 0
         figures.looks = due - count
+        figures.looking = looking and figures.looks >= 1
         if count:
             figures.window.add(pixel_counts(images[:count]), labels[:count])
 

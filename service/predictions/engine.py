@@ -22,6 +22,18 @@ from service.predictions.threads import RunThreads
 from service.predictions.waiting import Waiting, fail, hand_out, together
 
 
+class Turn:
+    """What came for a fast network in a turn of the event loop, or in a part of it."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Waiting] = []
+        self.images = 0
+
+    def add(self, waiting: Waiting) -> None:
+        self.waiting.append(waiting)
+        self.images += len(waiting.images)
+
+
 class Engine:
     """To be used from one event loop."""
 
@@ -29,7 +41,7 @@ class Engine:
         """`threads`: on so many cores at once, by default on all."""
         self._most_in_batch = most_in_batch
         self._observers = observers
-        self._turns: dict[Predictor, list[Waiting]] = {}
+        self._turns: dict[Predictor, Turn] = {}
         self._lanes: dict[Predictor, Lane] = {}
         self._threads = RunThreads(threads)
 
@@ -68,24 +80,28 @@ class Engine:
         self._threads.close()
 
     def _join_turn(self, predictor: Predictor, waiting: Waiting, loop: asyncio.AbstractEventLoop) -> None:
+        batch = self.batch(predictor)
         turn = self._turns.get(predictor)
+        if turn is not None and turn.images + len(waiting.images) > batch:
+            self._run_turn(predictor)
+            turn = None
         if turn is None:
-            turn = self._turns[predictor] = []
+            turn = self._turns[predictor] = Turn()
             loop.call_soon(loop.call_soon, self._run_turn, predictor)
-        turn.append(waiting)
-        if len(turn) * predictor.seconds >= TURN_SECONDS or len(turn) >= self.batch(predictor):
+        turn.add(waiting)
+        if turn.images * predictor.seconds >= TURN_SECONDS or turn.images >= batch:
             self._run_turn(predictor)
 
     def _run_turn(self, predictor: Predictor) -> None:
-        turn = self._turns.pop(predictor, [])
-        if not turn:
+        turn = self._turns.pop(predictor, None)
+        if turn is None:
             return
-        images = together(turn)
+        images = together(turn.waiting)
         started = time.perf_counter()
         try:
             scores = predictor.score(images)
         except Exception as error:  # noqa: BLE001  (handed to all who wait for this run)
-            fail(turn, error)
+            fail(turn.waiting, error)
             return
-        self.ran(predictor, images, scores, len(turn), time.perf_counter() - started)
-        hand_out(turn, scores)
+        self.ran(predictor, images, scores, len(turn.waiting), time.perf_counter() - started)
+        hand_out(turn.waiting, scores)

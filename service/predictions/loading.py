@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import structlog
 
 from core.errors import ArtifactCorrupt
-from core.inference import ENGINE_ERRORS, Network, UnfitError
+from core.inference import ENGINE_ERRORS, Floats, Network, UnfitError, can_use_gpus
 from core.objective import objective_of
 from core.repositories.models import ServableVersion
 from service.predictions.files import ModelFiles
-from service.predictions.gpu import GpuNetwork, gpu_network
-from service.predictions.predictor import SLOW_SECONDS, Predictor, images_in_batch
+from service.predictions.gpu import GPU_ERRORS, GpuNetwork, gpu_network
+from service.predictions.predictor import MOST_IN_BATCH, SLOW_SECONDS, Predictor, images_in_batch
 from service.predictions.threads import MOST_THREADS
+
+log = structlog.get_logger("kerasd.predict")
 
 WARM_RUNS = 5
 
@@ -44,9 +47,10 @@ class Warmed(NamedTuple):
 class Loader:
     """Reads versions for as many threads as predictions may use. Safe to call from several threads."""
 
-    def __init__(self, files: ModelFiles, threads: int | None = None) -> None:
+    def __init__(self, files: ModelFiles, threads: int | None = None, most_in_batch: int = MOST_IN_BATCH) -> None:
         """`threads`: as many cores may predict; by default all that this process may use."""
         self._files = files
+        self._most_in_batch = most_in_batch
         self._threads = min(threads or len(os.sched_getaffinity(0)), MOST_THREADS)
 
     def load(self, servable: ServableVersion) -> Predictor:
@@ -87,22 +91,30 @@ class Loader:
         if logits.shape != (2, classes):
             raise UnfitError(f"two images give an output of shape {logits.shape}, not {(2, classes)}")
         seconds = _time(alone, input_shape)
-        if seconds > GPU_FROM_SECONDS:
-            gpu = gpu_network(file, images_in_batch(input_shape), noise, logits)
-            if gpu is not None:
-                return Warmed(gpu, None, _time(gpu, input_shape))
+        if seconds > GPU_FROM_SECONDS and can_use_gpus():
+            try:
+                return self._warm_on_gpu(file, noise, logits)
+            except GPU_ERRORS as error:
+                log.warning("the GPU cannot run the network, so the CPU does", file=str(file), error=str(error))
         if seconds <= SLOW_SECONDS or self._threads == 1:
             return Warmed(alone, None, seconds)
         wide = Network(file, self._threads)
         return Warmed(wide, alone, _time(wide, input_shape))
 
+    def _warm_on_gpu(self, file: Path, pixels: Floats, logits: Floats) -> Warmed:
+        """Raises GPU_ERRORS."""
+        _, *shape = pixels.shape
+        batch = min(images_in_batch(input_shape := (shape[0], shape[1], shape[2])), self._most_in_batch)
+        network = gpu_network(file, batch, pixels, logits, lambda: Network(file, self._threads))
+        return Warmed(network, None, _time(network, input_shape, batch) / batch)
 
-def _time(network: Network | GpuNetwork, input_shape: tuple[int, int, int]) -> float:
-    """Seconds for one image, the fastest of a few runs."""
-    image = np.zeros((1, *input_shape), np.float32)
+
+def _time(network: Network | GpuNetwork, input_shape: tuple[int, int, int], count: int = 1) -> float:
+    """Seconds for so many images, the fastest of a few runs."""
+    images = np.zeros((count, *input_shape), np.float32)
     fastest = float("inf")
     for _ in range(WARM_RUNS):
         started = time.perf_counter()
-        network.logits(image)
+        network.logits(images)
         fastest = min(fastest, time.perf_counter() - started)
     return fastest

@@ -60,7 +60,7 @@ class Predictor:
     single: Network | None
     """the same with one thread a run, for runs side by side; None where there is nothing to gain from them"""
     seconds: float
-    """what one image took, warm"""
+    """what one image took, warm; on a GPU its part of a full batch"""
     bytes: int
     """about what it takes of memory"""
 
@@ -77,12 +77,13 @@ class Predictor:
     @property
     def on_gpu(self) -> bool:
         """Whether its runs occupy no core."""
-        return isinstance(self.network, GpuNetwork)
+        return isinstance(self.network, GpuNetwork) and self.network.on_gpu
 
     @property
     def slow(self) -> bool:
         """Whether even one image is kept off the event loop. Several threads may have made it fast."""
-        return self.on_gpu or self.single is not None or self.seconds > SLOW_SECONDS
+        on_threads = isinstance(self.network, GpuNetwork) or self.single is not None
+        return on_threads or self.seconds > SLOW_SECONDS
 
     @property
     def device(self) -> str:

@@ -28,7 +28,7 @@ class RunThreads:
         free: SimpleQueue[int] = SimpleQueue()
         for core in allowed if self.cores == len(allowed) else ():
             free.put(core)
-        self.beside = ThreadPoolExecutor(self.cores, "predict-core", _keep_to_a_core, (free,))
+        self.beside = ThreadPoolExecutor(self.cores, "predict-core", _take_a_core, (free,))
 
     def close(self) -> None:
         """Waits for runs under way."""
@@ -36,8 +36,8 @@ class RunThreads:
         self.beside.shutdown()
 
 
-def _keep_to_a_core(free: SimpleQueue[int]) -> None:
-    # A batch thread gets its share of the cores, but does not push others aside when it wakes: the event loop, which has
+def _take_a_core(free: SimpleQueue[int]) -> None:
+    # A thread for batch work gets its share of the cores, but does not push others aside when it wakes: the event loop, which has
     # the next batches, answers sooner.
     with suppress(OSError):  # forbidden here
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

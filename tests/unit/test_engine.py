@@ -207,7 +207,7 @@ class TestSlowNetwork:
 
 
 def test_a_gpu_is_waited_for_on_a_thread_however_fast_it_is(predictor: Predictor, held: HeldNetwork) -> None:
-    on_gpu = replace(predictor, network=GpuNetwork(held, held, predictor.batch), seconds=FAST)
+    on_gpu = replace(predictor, network=GpuNetwork(held, held, predictor.batch, lambda: held), seconds=FAST)
 
     async def work(engine: Engine, runs: Runs) -> None:
         first = engine.score(on_gpu, picture(0))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.monitoring.histogram import COARSE_SECONDS, SECONDS, Histogram, cumulative, quantile
-from service.monitoring.recorder import LOOKS_A_SECOND, LOOKS_AT_ONCE, MOST_VERSIONS, Recorder
+from service.monitoring.recorder import LOOKS_A_SECOND, LOOKS_AT_ONCE, LOOKS_TOGETHER, MOST_VERSIONS, Recorder
 from service.predictions.predictor import scores_of
 
 
@@ -81,6 +81,22 @@ class TestBounds:
             run(recorder, 10)
         assert figures.window.seen == LOOKS_AT_ONCE + LOOKS_A_SECOND
         assert figures.batches.total == 2_000
+
+    def test_single_images_do_not_keep_those_of_large_batches_from_being_looked_at(self) -> None:
+        clock = Clock()
+        recorder = Recorder(clock)
+        run(recorder, int(LOOKS_AT_ONCE))
+        (figures,) = recorder.versions.values()
+        looks = []
+        for _ in range(100):
+            for images in (1, 64):
+                clock.seconds += 1 / LOOKS_A_SECOND
+                before = figures.window.seen
+                run(recorder, images)
+                looks.append((images, figures.window.seen - before))
+        of_batches = [looked for images, looked in looks if images == 64 and looked]
+        assert sum(of_batches) >= LOOKS_A_SECOND / 2
+        assert min(of_batches) > LOOKS_TOGETHER / 2
 
     def test_only_so_many_versions_are_remembered(self) -> None:
         clock = Clock()
