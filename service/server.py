@@ -77,14 +77,21 @@ def bound(host: str, port: int) -> list[socket.socket]:
         for family, kind, protocol, _, address in socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
-            listener = socket.socket(family, kind, protocol)
+            try:
+                listener = socket.socket(family, kind, protocol)
+            except OSError:  # a family that this machine does not have, such as IPv6
+                continue
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind(address)
     except OSError as error:
+        for listener in sockets:
+            listener.close()
         sys.exit(f"kerasd: the API cannot use port {port} of {host}: {error}")
+    if not sockets:
+        sys.exit(f"kerasd: this machine has none of the addresses of {host}")
     return sockets
 
 
